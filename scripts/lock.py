@@ -1,0 +1,32 @@
+"""Renews `locks/`: names, versions and hashes for every platform, and no addresses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = {
+    "locks/runtime.txt": (),
+    "locks/dev.txt": ("--extra", "devstack", "--group", "dev"),
+}
+FLAGS = (
+    "--generate-hashes --no-emit-index-url --universal --python-version 3.11"
+    " --no-annotate --no-header --quiet --upgrade"
+).split()
+
+
+def compile_lock(target: str, selection: tuple[str, ...]) -> None:
+    """Resolve one lock file from pyproject.toml; a failed resolution leaves the old file standing."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "-o", target]
+    subprocess.run([*command, *FLAGS, *selection], cwd=ROOT, check=True)  # noqa: S603 - fixed command
+
+
+def main() -> None:
+    """Renew every lock file."""
+    for target, selection in TARGETS.items():
+        compile_lock(target, selection)
+        print(f"renewed {target}")
+
+
+if __name__ == "__main__":
+    main()
