@@ -1,0 +1,6 @@
+"""The record of what was done: written with the change, sealed into a hash chain by a consumer of its own."""
+
+from core.audit.events import AuditContext, AuditEventType
+from core.audit.outbox import log_audit_event
+
+__all__ = ["AuditContext", "AuditEventType", "log_audit_event"]

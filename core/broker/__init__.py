@@ -1,0 +1,1 @@
+"""What travels on the queues, and who puts it there."""

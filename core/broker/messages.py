@@ -1,0 +1,105 @@
+"""The messages: frozen, ids only, with wire names that outlive every rename in the code."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
+
+from core.models import SyncTrigger
+
+
+class Queue(StrEnum):
+    """The queues, in the order in which a worker serves them."""
+
+    WEBHOOK = "sync.webhook"
+    REPLAY = "sync.replay"
+    SCHEDULED = "sync.scheduled"
+    BACKFILL = "sync.backfill"
+    MAINTENANCE = "maintenance"
+    AUDIT = "audit"
+
+
+SYNC_QUEUES = {
+    SyncTrigger.WEBHOOK: Queue.WEBHOOK,
+    SyncTrigger.MANUAL: Queue.WEBHOOK,
+    SyncTrigger.REPLAY: Queue.REPLAY,
+    SyncTrigger.SCHEDULED: Queue.SCHEDULED,
+    SyncTrigger.BACKFILL: Queue.BACKFILL,
+}
+ITEMS_A_MESSAGE = 50
+
+
+class Message(Protocol):
+    """A message: a wire name, a queue, and arguments that JSON can carry."""
+
+    wire_name: ClassVar[str]
+
+    @property
+    def queue(self) -> Queue:
+        """Where it is sent to."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncItem:
+    """Bring one Item up to date: from webhooks and people, who wait for it."""
+
+    wire_name: ClassVar[str] = "sync.item"
+    item_id: UUID
+    trigger: SyncTrigger
+
+    @property
+    def queue(self) -> Queue:
+        """The trigger's queue."""
+        return SYNC_QUEUES[self.trigger]
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the ids as text."""
+        return {"item_id": str(self.item_id), "trigger": self.trigger.value}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncItems:
+    """Bring up to 50 Items up to date, each for itself: where throughput counts more than latency."""
+
+    wire_name: ClassVar[str] = "sync.items"
+    item_ids: tuple[UUID, ...]
+    trigger: SyncTrigger
+
+    @property
+    def queue(self) -> Queue:
+        """The trigger's queue."""
+        return SYNC_QUEUES[self.trigger]
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the ids as text."""
+        return {"item_ids": [str(item_id) for item_id in self.item_ids], "trigger": self.trigger.value}
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchDue:
+    """Find the Items that are due and put them on the queue: beat's tick."""
+
+    wire_name: ClassVar[str] = "sync.dispatch_due"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is due."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeAudit:
+    """Seal what the audit outbox holds: a wake-up, the events themselves are in the database."""
+
+    wire_name: ClassVar[str] = "audit.consume"
+    queue: Queue = Queue.AUDIT
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the outbox knows what is open."""
+        return {}
+
+
+MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit)

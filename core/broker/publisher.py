@@ -1,0 +1,87 @@
+"""Puts messages on the queues, after the commit that they follow from."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from core.broker.messages import ConsumeAudit, Message, SyncItem
+from core.broker.transport import celery_settings
+from core.models import SyncTrigger
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+QUEUED_SECONDS = 60
+AUDIT_WAKE_SECONDS = 5
+
+
+def queued_key(item_id: UUID) -> str:
+    """Return the Redis key that says: a webhook's sync of this Item waits in the queue already."""
+    return f"queued:{item_id}"
+
+
+AUDIT_WAKE_KEY = "audit:awake"
+
+
+class Publisher:
+    """Sends messages from the event loop; a message that cannot be sent is logged and found again by the database.
+
+    kombu blocks, so one thread of its own sends, with a connection that is kept.
+    """
+
+    def __init__(self, settings: Settings, redis: "Redis[Any]") -> None:
+        self._redis = redis
+        self._app = Celery("manna-publisher", set_as_current=False)
+        self._app.conf.update(celery_settings(settings))
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
+
+    async def publish(self, message: Message) -> bool:
+        """Send a message and tell whether the broker has it. Never raises: the work is in the database as well."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._send, message)
+        except (OperationalError, OSError, RedisError) as error:
+            log.warning("publish_failed", message=message.wire_name, error=type(error).__name__)
+            return False
+        return True
+
+    async def publish_once(self, item_id: UUID, trigger: SyncTrigger) -> bool:
+        """Send one `sync.item` unless one waits already: a burst of notices is one message."""
+        try:
+            if not await self._redis.set(queued_key(item_id), "1", nx=True, ex=QUEUED_SECONDS):
+                return True
+        except RedisError:
+            log.warning("queued_flag_failed", item_id=str(item_id))
+        return await self.publish(SyncItem(item_id, trigger))
+
+    async def picked_up(self, item_id: UUID) -> None:
+        """Note that a waiting message is being worked on: the next notice needs a message of its own."""
+        await self._redis.delete(queued_key(item_id))
+
+    async def wake_audit(self) -> None:
+        """Wake the audit consumer, at most once in a few seconds; a wake-up lost is made up for by beat."""
+        try:
+            if await self._redis.set(AUDIT_WAKE_KEY, "1", nx=True, ex=AUDIT_WAKE_SECONDS):
+                await self.publish(ConsumeAudit())
+        except RedisError:
+            log.warning("audit_wake_failed")
+
+    async def audit_woken(self) -> None:
+        """Clear the wake-up before draining, so that whatever is written from now on wakes the consumer again."""
+        await self._redis.delete(AUDIT_WAKE_KEY)
+
+    def close(self) -> None:
+        """Let the last message out and close the connection."""
+        self._thread.shutdown(wait=True)
+        self._app.close()
+
+    def _send(self, message: Message) -> None:
+        options = {"queue": message.queue.value, "ignore_result": True, "retry": False}
+        self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)

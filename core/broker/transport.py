@@ -1,0 +1,47 @@
+"""How every process talks to the broker: one dictionary, because the smallest visibility time-out wins."""
+
+from typing import Any
+
+from kombu import Queue as KombuQueue
+
+from core.broker.messages import Queue
+from core.settings import Settings
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Return Celery's configuration; measured reasons stand in docs/adr/0004-celery-on-redis.md."""
+    return {
+        "broker_url": settings.redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            # Twice the time limit of a task, the same in worker, beat, Flower and publishers.
+            "visibility_timeout": int(settings.sync_time_limit_seconds * 2),
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "unacked_restore_limit": 100,
+            "queue_order_strategy": "priority",
+            "health_check_interval": 15,
+            "socket_keepalive": True,
+            "socket_timeout": 30,
+            "socket_connect_timeout": settings.connect_timeout_seconds,
+        },
+        "task_queues": [KombuQueue(queue.value) for queue in Queue],
+        "task_default_queue": Queue.MAINTENANCE.value,
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_send_sent_event": True,
+        "enable_utc": True,
+        "timezone": "UTC",
+        "worker_pool": "threads",
+        "worker_concurrency": 16,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_soft_shutdown_timeout": 20.0,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+    }

@@ -1,0 +1,104 @@
+"""The lease: at most one worker works on an Item at a time, as long as Redis lives.
+
+It saves work and nothing more. A holder stopped past its time to live, or a restarted Redis, gives the lease to
+a second worker; the version check then lets one of the two commit.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from core.errors import LockNotAcquiredError, RetryLaterError
+
+log = structlog.get_logger()
+
+# One round trip each. `notice` is the dirty flag: who finds the lease taken leaves word, and the holder is told
+# on release. Taking the lease clears it: what was asked before this moment is answered by the sync that begins.
+ACQUIRE = """
+if redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then redis.call('del', KEYS[2]) return 1 end
+if ARGV[3] == '1' then redis.call('set', KEYS[2], '1', 'PX', ARGV[2] * 10) end
+return 0
+"""
+RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
+RELEASE = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('del', KEYS[1])
+return redis.call('del', KEYS[2]) + 1
+"""
+RELEASED_WITH_NOTICE = 2
+
+
+class DistributedLock:
+    """A lease on one name, renewed at a third of its time to live while it is held.
+
+    As a context manager it raises `LockNotAcquiredError` when somebody else holds the name; `try_acquire` tells
+    instead of raising. `lost` is set as soon as the holder cannot be sure of it any more.
+    """
+
+    def __init__(self, redis: "Redis[Any]", name: str, *, ttl_seconds: float = 60.0) -> None:
+        self._redis = redis
+        # The braces keep both keys in one slot of a Redis cluster.
+        self._keys = (f"lease:{{{name}}}", f"lease:{{{name}}}:notice")
+        self._ttl_ms = int(ttl_seconds * 1000)
+        self._holder = secrets.token_hex(16)
+        self._renewal: asyncio.Task[None] | None = None
+        self.lost = False
+        self.notice_left = False
+
+    async def try_acquire(self, *, leave_notice: bool = False) -> bool:
+        """Take the lease if it is free; otherwise leave word, if asked to, that its holder shall look again."""
+        arguments = (self._holder, self._ttl_ms, "1" if leave_notice else "0")
+        taken = bool(await self._redis.eval(ACQUIRE, 2, *self._keys, *arguments))
+        if taken:
+            self._renewal = asyncio.create_task(self._keep_alive())
+        return taken
+
+    async def release(self) -> None:
+        """Give the lease back if it is still ours, and learn whether somebody asked meanwhile (`notice_left`)."""
+        if self._renewal is None:
+            return
+        self._renewal.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._renewal
+        self._renewal = None
+        # A lease that cannot be given back runs out by itself; the sync's outcome stands either way.
+        try:
+            answer = await self._redis.eval(RELEASE, 2, *self._keys, self._holder)
+        except RedisError as error:
+            log.warning("lease_release_failed", key=self._keys[0], error=type(error).__name__)
+        else:
+            self.notice_left = answer == RELEASED_WITH_NOTICE
+
+    def ensure_held(self) -> None:
+        """Raise before work that a second holder could be doing too.
+
+        Raises:
+            RetryLaterError: `LEASE_LOST`; the write that would follow must not start.
+        """
+        if self.lost:
+            raise RetryLaterError("LEASE_LOST")
+
+    async def _keep_alive(self) -> None:
+        while not self.lost:
+            await asyncio.sleep(self._ttl_ms / 3000)
+            try:
+                self.lost = not await self._redis.eval(RENEW, 1, self._keys[0], self._holder, self._ttl_ms)
+            except RedisError:
+                # Unknown is not held: the version check would catch a rival, but why do the work twice.
+                self.lost = True
+
+    async def __aenter__(self) -> Self:
+        if not await self.try_acquire():
+            raise LockNotAcquiredError
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.release()

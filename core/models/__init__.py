@@ -1,0 +1,24 @@
+"""The tables, one a file. Importing this package is what makes `Base.metadata` complete."""
+
+from core.models.account import Account
+from core.models.audit_chain import AuditChain
+from core.models.audit_event import AuditEvent
+from core.models.audit_outbox import AuditOutbox
+from core.models.plaid_item import ItemStatus, PlaidItem
+from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
+from core.models.transaction import Transaction
+from core.models.webhook_event import WebhookEvent
+
+__all__ = [
+    "Account",
+    "AuditChain",
+    "AuditEvent",
+    "AuditOutbox",
+    "ItemStatus",
+    "PlaidItem",
+    "RunStatus",
+    "SyncRun",
+    "SyncTrigger",
+    "Transaction",
+    "WebhookEvent",
+]

@@ -1,0 +1,57 @@
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Column, DateTime, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.database import Base
+from core.encryption.column import EncryptedString
+from core.locking.optimistic import OptimisticLockMixin
+from core.models.columns import Instant, Now, OurId, one_of, words
+
+
+class ItemStatus(StrEnum):
+    """What can be done with an Item."""
+
+    ACTIVE = "active"
+    NEEDS_REAUTH = "needs_reauth"
+    ERROR = "error"
+    REVOKED = "revoked"
+    REMOVED = "removed"
+
+
+class PlaidItem(Base, OptimisticLockMixin):
+    """A user's login at a bank, as Plaid calls it: its sealed token, its cursor, and when to look again.
+
+    `plaid_access_token` is sealed on assignment and opened on reading; `cursor` is always one that Plaid gave
+    with `has_more = false`; `version` rises by one with each commit. Times are UTC.
+    """
+
+    __tablename__ = "plaid_items"
+
+    id: Mapped[OurId]
+    user_id: Mapped[str] = mapped_column(index=True)
+    plaid_item_id: Mapped[str] = mapped_column(unique=True)
+    institution_id: Mapped[str | None] = mapped_column(index=True)
+    plaid_access_token = Column(EncryptedString(255), nullable=False)
+    cursor: Mapped[str | None]
+    status: Mapped[ItemStatus] = mapped_column(
+        words(ItemStatus), default=ItemStatus.ACTIVE, server_default=ItemStatus.ACTIVE.value
+    )
+    error_type: Mapped[str | None]
+    error_code: Mapped[str | None]
+    consecutive_failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    last_synced_at: Mapped[Instant | None]
+    # When a webhook or a person last asked for this Item: the durable half of the dirty flag.
+    sync_requested_at: Mapped[Instant | None]
+    # When the schedule looks next; null when only a person or a webhook can bring the Item back.
+    next_sync_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    created_at: Mapped[Now]
+    updated_at: Mapped[Now]
+
+    __table_args__ = (
+        one_of("status", ItemStatus),
+        # The dispatcher's question, and nothing else, is answered by this index alone.
+        Index("ix_plaid_items_due", "next_sync_at", postgresql_where=text("next_sync_at IS NOT NULL")),
+        Index("ix_plaid_items_failing", "error_code", postgresql_where=text("error_code IS NOT NULL")),
+    )

@@ -1,0 +1,109 @@
+"""Plaid's API from the event loop: plaid-python's configuration, headers, pool and errors, raw bodies.
+
+plaid-python is synchronous and its models cost seconds of CPU a page (docs/adr/0005-plaid-client.md), so its
+client runs in threads of its own and hands back bytes; whoever calls decodes the little that it needs.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import plaid
+import structlog
+import urllib3
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from core.errors import RetryLaterError
+from core.plaid.errors import classify
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+PLAID_VERSION = "2020-09-14"
+AUTH = ("clientId", "plaidVersion", "secret")
+JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+ATTEMPTS = 3
+
+
+def _is_transient(error: BaseException) -> bool:
+    # A rate limit is not: trying again at once spends the budget that the fleet is short of.
+    return isinstance(error, RetryLaterError) and error.error_type in {"API_ERROR", "HTTP", "NETWORK"}
+
+
+class PlaidClient:
+    """One per process. Every call has a time-out, and tries transient failures again up to three times.
+
+    Raises of every call:
+        SyncError: with the verdict of Plaid's error, or `RetryLaterError` for a network that failed.
+    """
+
+    def __init__(self, settings: Settings, secret: str) -> None:
+        keys = {"clientId": settings.plaid_client_id, "secret": secret, "plaidVersion": PLAID_VERSION}
+        configuration = plaid.Configuration(host=settings.plaid_host, api_key=keys)
+        # Ours is the one that counts attempts: urllib3's would multiply them, and follow redirects.
+        configuration.retries = False
+        configuration.connection_pool_maxsize = settings.plaid_concurrency
+        self._api = plaid.ApiClient(configuration)
+        self._timeout = (settings.connect_timeout_seconds, settings.plaid_timeout_seconds)
+        self._page_size = settings.sync_page_size
+        self._threads = ThreadPoolExecutor(settings.plaid_concurrency, thread_name_prefix="plaid")
+
+    async def transactions_sync(self, access_token: str, cursor: str | None) -> bytes:
+        """Return the raw page after `cursor`; None or empty asks for the whole history."""
+        body: dict[str, Any] = {"access_token": access_token, "count": self._page_size}
+        if cursor:
+            body["cursor"] = cursor
+        body["options"] = {"include_original_description": True}
+        return await self.post("/transactions/sync", body)
+
+    async def webhook_verification_key(self, key_id: str) -> bytes:
+        """Return the raw answer that holds one webhook key."""
+        return await self.post("/webhook_verification_key/get", {"key_id": key_id})
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Return the raw body of a 2xx answer."""
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(_is_transient),
+            wait=wait_exponential_jitter(initial=0.2, max=5),
+            stop=stop_after_attempt(ATTEMPTS),
+            reraise=True,
+        )
+        return await attempts(self._post_once, path, body)
+
+    async def _post_once(self, path: str, body: Mapping[str, Any]) -> bytes:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._call, path, dict(body))
+
+    def _call(self, path: str, body: dict[str, Any]) -> bytes:
+        options = {"auth_settings": AUTH, "_preload_content": False, "_request_timeout": self._timeout}
+        try:
+            response = self._api.call_api(path, "POST", header_params=dict(JSON_HEADERS), body=body, **options)
+            content: bytes = response.data
+            response.release_conn()
+        except plaid.ApiException as error:
+            raise self._meaning(path, error) from None
+        except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
+            # AttributeError: plaid-python decodes the body that a failed TLS handshake does not have.
+            raise RetryLaterError(type(error).__name__, error_type="NETWORK") from None
+        return content
+
+    def _meaning(self, path: str, error: plaid.ApiException) -> Exception:
+        # The exception's own text holds headers and body: only its facts go on.
+        headers = error.headers or {}
+        meaning = classify(error.status or 0, error.body or "", headers.get("Retry-After"))
+        log.info(
+            "plaid_error",
+            path=path,
+            status=error.status,
+            error_type=meaning.error_type,
+            error_code=meaning.error_code,
+            verdict=meaning.verdict.value,
+            request_id=meaning.request_id,
+        )
+        return meaning
+
+    def close(self) -> None:
+        """Drop idle connections; a call under way ends by its time-out, nobody waits for it."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._api.rest_client.pool_manager.clear()

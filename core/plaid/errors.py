@@ -1,0 +1,85 @@
+"""What Plaid's errors mean for us: code first, then type, never the message.
+
+Source: plaid.com/docs/errors. Most of them, log-in and institution errors included, are HTTP 400, so the status
+tells nothing; `RATE_LIMIT_EXCEEDED` is an `error_type`, and its codes are many.
+"""
+
+import msgspec
+
+from core.errors import (
+    InstitutionIsDownError,
+    ItemIsGoneError,
+    OperatorMustActError,
+    RestartFromEmptyCursorError,
+    RestartPaginationError,
+    RetryLaterError,
+    SyncError,
+    UserMustActError,
+)
+
+CURSOR_OF_ANOTHER_ITEM = "cursor not associated with access_token"
+
+BY_CODE: dict[str, type[SyncError]] = {
+    "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION": RestartPaginationError,
+    # The one rate limit that no waiting heals.
+    "CREDITS_EXHAUSTED": OperatorMustActError,
+    "INSTITUTION_DOWN": InstitutionIsDownError,
+    "INSTITUTION_NOT_RESPONDING": InstitutionIsDownError,
+    "INSTITUTION_NOT_AVAILABLE": InstitutionIsDownError,
+    **dict.fromkeys(
+        (
+            "ITEM_LOGIN_REQUIRED ACCESS_NOT_GRANTED NO_ACCOUNTS ITEM_LOCKED USER_SETUP_REQUIRED"
+            " PASSWORD_RESET_REQUIRED INVALID_CREDENTIALS INVALID_MFA INVALID_UPDATED_USERNAME ITEM_NOT_SUPPORTED"
+            " MFA_NOT_SUPPORTED ADDITIONAL_CONSENT_REQUIRED"
+        ).split(),
+        UserMustActError,
+    ),
+    **dict.fromkeys(
+        "ITEM_NOT_FOUND ITEM_CONCURRENTLY_DELETED USER_PERMISSION_REVOKED".split(), ItemIsGoneError
+    ),
+    "PRODUCT_NOT_READY": RetryLaterError,
+}
+BY_TYPE: dict[str, type[SyncError]] = {
+    "RATE_LIMIT_EXCEEDED": RetryLaterError,
+    "API_ERROR": RetryLaterError,
+    "INSTITUTION_ERROR": OperatorMustActError,
+    "ITEM_ERROR": OperatorMustActError,
+    "INVALID_INPUT": OperatorMustActError,
+    "INVALID_REQUEST": OperatorMustActError,
+}
+SERVER_ERRORS = range(500, 600)
+TOO_MANY_REQUESTS = 429
+
+
+class ErrorBody(msgspec.Struct):
+    """Plaid's error object; everything may be missing when something in between answered instead."""
+
+    error_type: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    request_id: str | None = None
+
+
+def classify(status: int, body: bytes | str, retry_after: str | None = None) -> SyncError:
+    """Return the error of ours, with its verdict, for an answer of Plaid's that is not 2xx."""
+    try:
+        told = msgspec.json.decode(body, type=ErrorBody)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        told = ErrorBody()
+    kind = _kind(status, told)
+    return kind(
+        told.error_code or f"HTTP_{status}",
+        error_type=told.error_type or "HTTP",
+        request_id=told.request_id,
+        retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else None,
+    )
+
+
+def _kind(status: int, told: ErrorBody) -> type[SyncError]:
+    if told.error_code == "INVALID_FIELD" and CURSOR_OF_ANOTHER_ITEM in (told.error_message or ""):
+        return RestartFromEmptyCursorError
+    by_body = BY_CODE.get(told.error_code or "") or BY_TYPE.get(told.error_type or "")
+    if by_body is not None:
+        return by_body
+    passes = status in SERVER_ERRORS or status == TOO_MANY_REQUESTS
+    return RetryLaterError if passes else OperatorMustActError

@@ -1,0 +1,132 @@
+"""The settings of a process: read once from the environment, checked as a whole, frozen."""
+
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from core.errors import ConfigurationError
+
+REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
+PLAID_HOSTS = {"sandbox": "https://sandbox.plaid.com", "production": "https://production.plaid.com"}
+
+
+class Environment(StrEnum):
+    """Where the process runs; production is strict, the others are convenient."""
+
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class PlaidEnvironment(StrEnum):
+    """Plaid's two environments."""
+
+    SANDBOX = "sandbox"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Every setting that is not a secret; secrets come from `core.secrets` by name.
+
+    Field names are the environment's names in lower case; `MANNA_ENVIRONMENT` is `environment`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    environment: Environment = Field(Environment.DEVELOPMENT, validation_alias="MANNA_ENVIRONMENT")
+    database_url: str = "postgresql://localhost/manna"
+    redis_url: str = "redis://localhost:6379/0"
+    secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
+
+    plaid_client_id: str = ""
+    plaid_env: PlaidEnvironment = PlaidEnvironment.SANDBOX
+    plaid_base_url: str | None = None
+    plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
+    plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+
+    sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
+    sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    sync_page_size: Annotated[int, Field(ge=1, le=500)] = 500
+    sync_time_limit_seconds: Annotated[float, Field(ge=5, le=3600)] = 600.0
+    sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
+
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+
+    @field_validator("secrets_provider", mode="before")
+    @classmethod
+    def _split_providers(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError:
+            raise ValueError("is not a URL; accepted is postgresql://user@host:port/name") from None
+        if url.get_backend_name() not in {"postgresql", "postgres"}:
+            raise ValueError("is not for PostgreSQL; accepted is postgresql://user@host:port/name")
+        if not url.database:
+            raise ValueError("names no database; accepted is postgresql://user@host:port/name")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str) -> str:
+        if not value.startswith(REDIS_SCHEMES):
+            raise ValueError("has an unknown scheme; accepted are redis://, rediss:// and sentinel://")
+        return value
+
+    @field_validator("plaid_base_url")
+    @classmethod
+    def _check_plaid_base_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            TypeAdapter(AnyHttpUrl).validate_python(value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_production(self) -> "Settings":
+        # Ciphertexts and tokens must not travel in the clear between hosts that we do not own.
+        if self.is_production and (self.plaid_base_url or "https://").startswith("http://"):
+            raise ValueError("PLAID_BASE_URL must be https:// in production")
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the strict rules hold."""
+        return self.environment is Environment.PRODUCTION
+
+    @cached_property
+    def plaid_host(self) -> str:
+        """Plaid's address for this environment, or the override's."""
+        return (self.plaid_base_url or PLAID_HOSTS[self.plaid_env]).rstrip("/")
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    field = str(location[0]) if location else ""
+    return "MANNA_ENVIRONMENT" if field in {"environment", "MANNA_ENVIRONMENT"} else field.upper()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the checked settings of this process; `.env` counts in development only.
+
+    Raises:
+        ConfigurationError: with one line that names the variable, what is wrong and what is accepted; the
+            value itself is never shown, it could be a secret in the wrong place.
+    """
+    try:
+        settings = Settings(**overrides)
+        if settings.environment is Environment.DEVELOPMENT:
+            settings = Settings(_env_file=".env", **overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise ConfigurationError(f"{_variable(first['loc'])} {reason}".strip()) from None
+    return settings

@@ -1,0 +1,1 @@
+"""What the outside may see of the inside: logs without secrets."""

@@ -1,0 +1,57 @@
+"""structlog, once a process: JSON lines in production, readable lines in development, secrets in neither."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.types import EventDict, Processor
+
+from core.settings import Environment
+from core.telemetry.redaction import redact
+
+QUIET = {"asyncio": logging.WARNING, "httpx": logging.WARNING, "celery.redirected": logging.WARNING}
+
+
+def _redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return redact(event)
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def configure_logs(environment: Environment, level: str = "INFO") -> None:
+    """Send structlog's and the standard library's records to stderr, one line each, through the redaction.
+
+    Tracebacks are rendered before the redaction, so that a secret in an exception's text is masked as well.
+    """
+    development = environment is Environment.DEVELOPMENT
+    render: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if development
+        else structlog.processors.JSONRenderer()
+    )
+    final = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _redact_event,
+        render,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_shared(), processors=final))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name, at_least in QUIET.items():
+        logging.getLogger(name).setLevel(at_least)
+    structlog.configure(
+        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
