@@ -1,0 +1,1 @@
+"""A stand-alone Plaid server for tests and demonstrations: see README.md beside this file."""

@@ -1,0 +1,74 @@
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass, replace
+
+from simulator.ledger import Span
+
+_PREFIX = b"\x08\x01\x12"
+_DIGEST_BYTES = 6
+_FIELDS = 8
+
+
+class UnreadableCursorError(ValueError):
+    """The text was never given out as a cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in an Item's update log; `pinned` is the log's head that a middle page was cut against.
+
+    `pinned` of -1 means "not in the middle of a loop". `epoch` lets a fault outdate every earlier cursor.
+    """
+
+    item_id: str
+    epoch: int
+    account_id: str = ""
+    start: int = 0
+    floor: int = 0
+    pinned: int = -1
+    offset: int = 0
+    split: bool = False
+
+    @property
+    def mid_loop(self) -> bool:
+        """Whether this cursor only makes sense within the loop that gave it out."""
+        return self.pinned >= 0
+
+    def span(self) -> Span:
+        """The updates this cursor's loop walks through."""
+        return Span(self.start, self.floor, self.account_id, self.split)
+
+    def after_page(self, offset: int, head: int) -> "Cursor":
+        """The cursor behind a page that has successors."""
+        return replace(self, pinned=head, offset=offset)
+
+    def after_loop(self, head: int) -> "Cursor":
+        """The cursor behind a loop's last page."""
+        return replace(self, start=head, pinned=-1, offset=0, split=False)
+
+    def text(self) -> str:
+        """Opaque base64, at most 256 characters."""
+        numbers = (self.epoch, self.start, self.floor, self.pinned, self.offset, int(self.split))
+        body = "|".join((self.item_id, self.account_id, *map(str, numbers))).encode()
+        return base64.b64encode(_PREFIX + _digest(body) + body).decode()
+
+
+def read_cursor(text: str) -> Cursor:
+    """The cursor that `text` stands for; UnreadableCursorError unless `Cursor.text` made it."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UnreadableCursorError from error
+    head, body = raw[: len(_PREFIX) + _DIGEST_BYTES], raw[len(_PREFIX) + _DIGEST_BYTES :]
+    if head != _PREFIX + _digest(body):
+        raise UnreadableCursorError
+    fields = body.decode().split("|")
+    if len(fields) != _FIELDS:
+        raise UnreadableCursorError
+    epoch, start, floor, pinned, offset, split = map(int, fields[2:])
+    return Cursor(fields[0], epoch, fields[1], start, floor, pinned, offset, bool(split))
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
