@@ -1,0 +1,90 @@
+"""What a process holds open while it lives: opened once, in its event loop, each proven by a ping."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import make_url
+
+from core.broker.publisher import Publisher
+from core.database import Database, open_database, wait_for_database
+from core.encryption import EncryptionKeyProvider
+from core.encryption.keyring import install_keyring
+from core.errors import ConfigurationError, UnavailableError
+from core.locking import DistributedLock
+from core.plaid.client import PlaidClient
+from core.secrets import get_secret, secrets_manager
+from core.secrets.names import SecretName
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """A process's settings and connections. `lease` makes the lock of an Item; `slots` bounds syncs under way."""
+
+    settings: Settings
+    database: Database
+    redis: "Redis[Any]"
+    plaid: PlaidClient
+    publisher: Publisher
+    lease: Callable[[UUID], DistributedLock]
+    slots: asyncio.Semaphore
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open everything, prove that it answers, and close it again at the end.
+
+    Raises:
+        ConfigurationError: a secret is missing or wrong.
+        UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
+    """
+    async with AsyncExitStack() as stack:
+        install_keyring(EncryptionKeyProvider.load_keyring())
+        secret = get_secret(SecretName.PLAID_SECRET) or ""
+        database = open_database(settings, secrets_manager.get_database_url())
+        stack.push_async_callback(database.close)
+        await wait_for_database(database, settings)
+        redis = open_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        await ping_redis(redis, settings)
+        publisher = Publisher(settings, redis)
+        stack.callback(publisher.close)
+        plaid = PlaidClient(settings, secret)
+        stack.callback(plaid.close)
+
+        def lease(item_id: UUID) -> DistributedLock:
+            return DistributedLock(redis, f"item:{item_id}", ttl_seconds=settings.sync_lock_ttl_seconds)
+
+        slots = asyncio.Semaphore(settings.sync_concurrency)
+        yield Resources(settings, database, redis, plaid, publisher, lease, slots)
+
+
+def open_redis(settings: Settings) -> "Redis[Any]":
+    """Make the Redis client of this process; nothing connects until the first use."""
+    if settings.redis_url.startswith("sentinel://"):
+        raise ConfigurationError("REDIS_URL names a sentinel, which is not supported yet; accepted is redis://")
+    return Redis.from_url(
+        settings.redis_url,
+        socket_timeout=settings.connect_timeout_seconds,
+        socket_connect_timeout=settings.connect_timeout_seconds,
+        health_check_interval=15,
+    )
+
+
+async def ping_redis(redis: "Redis[Any]", settings: Settings) -> None:
+    """Return once Redis has answered.
+
+    Raises:
+        UnavailableError: it did not.
+    """
+    where = make_url(settings.redis_url).set(password=None, username=None).render_as_string()
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        raise UnavailableError(f"Redis at {where} is not reachable: {type(error).__name__}") from None

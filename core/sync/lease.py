@@ -1,0 +1,31 @@
+"""The Item's lease, and the one more sync that a notice during it leads to."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from core.errors import LockNotAcquiredError
+from core.locking import DistributedLock
+from core.models import SyncTrigger
+from core.resources import Resources
+
+
+@asynccontextmanager
+async def lease_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> AsyncIterator[DistributedLock]:
+    """Hold the Item's lease; afterwards send for one more sync if a notice came in meanwhile.
+
+    Raises:
+        LockNotAcquiredError: another worker holds it. A webhook's or a person's notice is left with that worker.
+    """
+    # Before the lease: a notice from now on needs a message of its own, this one may have read too early for it.
+    await resources.publisher.picked_up(item_id)
+    lease = resources.lease(item_id)
+    if not await lease.try_acquire(leave_notice=trigger.is_notice):
+        raise LockNotAcquiredError
+    try:
+        yield lease
+    finally:
+        await lease.release()
+        if lease.notice_left:
+            await resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
+        await resources.publisher.wake_audit()

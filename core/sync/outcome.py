@@ -1,0 +1,30 @@
+"""How a sync ended, for whoever asked for it."""
+
+from dataclasses import dataclass
+
+from core.errors import SyncError, VersionConflictError, Verdict
+from core.models import RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A sync's end. `error_code` tells why it failed or was skipped, `verdict` what follows from a failure."""
+
+    status: RunStatus
+    error_code: str | None = None
+    verdict: Verdict | None = None
+
+    @classmethod
+    def skipped(cls, reason: str) -> "Outcome":
+        """Nothing was done, and nothing had to be."""
+        return cls(RunStatus.SKIPPED, reason)
+
+    @classmethod
+    def of(cls, error: SyncError) -> "Outcome":
+        """Return what an error comes to: losing to a rival is no failure, the rival's commit stands."""
+        if isinstance(error, VersionConflictError):
+            return cls.skipped(error.error_code)
+        return cls(RunStatus.FAILED, error.error_code, error.verdict)
+
+
+SUCCEEDED = Outcome(RunStatus.SUCCEEDED)
