@@ -7,9 +7,21 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL, MetaData, Text, make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryError,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
 
 from core.errors import ConfigurationError, UnavailableError
 from core.settings import Settings
@@ -71,7 +83,9 @@ class Database:
 def _ssl_argument(query: dict[str, Any]) -> ssl.SSLContext | str:
     mode = str(query.get("sslmode", "prefer"))
     if mode not in {"disable", "allow", "prefer", *ENCRYPTED_MODES}:
-        raise ConfigurationError(f"DATABASE_URL has sslmode={mode}; accepted are disable, prefer, {ENCRYPTED_MODES}")
+        raise ConfigurationError(
+            f"DATABASE_URL has sslmode={mode}; accepted are disable, prefer, {ENCRYPTED_MODES}"
+        )
     if mode not in {"verify-ca", "verify-full"} and "sslcert" not in query:
         return mode
     try:
@@ -79,7 +93,9 @@ def _ssl_argument(query: dict[str, Any]) -> ssl.SSLContext | str:
         if "sslcert" in query:
             context.load_cert_chain(query["sslcert"], query.get("sslkey"))
     except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError("DATABASE_URL names a certificate that cannot be read: " + str(error)) from None
+        raise ConfigurationError(
+            "DATABASE_URL names a certificate that cannot be read: " + str(error)
+        ) from None
     context.check_hostname = mode == "verify-full"
     return context
 

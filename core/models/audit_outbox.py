@@ -1,9 +1,10 @@
+from uuid import UUID
+
 from sqlalchemy import BigInteger, Identity
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
 from core.models.columns import Instant, Json
-from uuid import UUID
 
 
 class AuditOutbox(Base):

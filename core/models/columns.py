@@ -23,7 +23,11 @@ def words(kind: type[StrEnum]) -> Enum:
     A PostgreSQL enum cannot lose a value and hardly gain one in a transaction; a check constraint can.
     """
     return Enum(
-        kind, native_enum=False, create_constraint=False, length=32, values_callable=lambda _: [w.value for w in kind]
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=32,
+        values_callable=lambda _: [w.value for w in kind],
     )
 
 

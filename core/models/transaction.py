@@ -62,5 +62,10 @@ class Transaction(Base):
     updated_at: Mapped[Now]
 
     __table_args__ = (
-        Index("ix_transactions_item_id_date", "item_id", text("date DESC"), postgresql_where=text("removed_at IS NULL")),
+        Index(
+            "ix_transactions_item_id_date",
+            "item_id",
+            text("date DESC"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
     )

@@ -27,15 +27,24 @@ BY_CODE: dict[str, type[SyncError]] = {
     "INSTITUTION_NOT_RESPONDING": InstitutionIsDownError,
     "INSTITUTION_NOT_AVAILABLE": InstitutionIsDownError,
     **dict.fromkeys(
-        (
-            "ITEM_LOGIN_REQUIRED ACCESS_NOT_GRANTED NO_ACCOUNTS ITEM_LOCKED USER_SETUP_REQUIRED"
-            " PASSWORD_RESET_REQUIRED INVALID_CREDENTIALS INVALID_MFA INVALID_UPDATED_USERNAME ITEM_NOT_SUPPORTED"
-            " MFA_NOT_SUPPORTED ADDITIONAL_CONSENT_REQUIRED"
-        ).split(),
+        [
+            "ITEM_LOGIN_REQUIRED",
+            "ACCESS_NOT_GRANTED",
+            "NO_ACCOUNTS",
+            "ITEM_LOCKED",
+            "USER_SETUP_REQUIRED",
+            "PASSWORD_RESET_REQUIRED",
+            "INVALID_CREDENTIALS",
+            "INVALID_MFA",
+            "INVALID_UPDATED_USERNAME",
+            "ITEM_NOT_SUPPORTED",
+            "MFA_NOT_SUPPORTED",
+            "ADDITIONAL_CONSENT_REQUIRED",
+        ],
         UserMustActError,
     ),
     **dict.fromkeys(
-        "ITEM_NOT_FOUND ITEM_CONCURRENTLY_DELETED USER_PERMISSION_REVOKED".split(), ItemIsGoneError
+        ["ITEM_NOT_FOUND", "ITEM_CONCURRENTLY_DELETED", "USER_PERMISSION_REVOKED"], ItemIsGoneError
     ),
     "PRODUCT_NOT_READY": RetryLaterError,
 }

@@ -7,7 +7,7 @@ Within a page `removed` wins over both lists, `modified` over `added`, and the l
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Table, inspect, text
+from sqlalchemy import FromClause, TextClause, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -70,7 +70,41 @@ async def apply_page(session: AsyncSession, item_id: UUID, body: bytes) -> None:
 
 
 @cache
-def _statement():  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's TextClause
-    parts = _parts(Transaction.__table__, "transaction", _transaction_sources())  # type: ignore[arg-type]
-    parts |= _parts(Account.__table__, "account", _account_sources())  # type: ignore[arg-type]
+def _statement() -> TextClause:
+    transactions, accounts = Transaction.__mapper__.local_table, Account.__mapper__.local_table
+    parts = {
+        **_parts("transaction", transactions, _transaction_sources(), {CATEGORY: "jsonb"}),
+        **_parts("account", accounts, _account_sources(), {"balances": "jsonb"}),
+    }
     return text(STATEMENT.format(**parts))
+
+
+def _transaction_sources() -> dict[str, str]:
+    return {f"{CATEGORY}_{part}": f"field.{CATEGORY} ->> '{part}'" for part in CATEGORY_PARTS}
+
+
+def _account_sources() -> dict[str, str]:
+    types = {"balance_last_updated_at": "timestamptz"}
+    return {
+        column: f"CAST(field.balances ->> '{key}' AS {types.get(column, 'numeric' if 'balance_' in column else 'text')})"
+        for column, key in BALANCES.items()
+    }
+
+
+def _parts(name: str, table: FromClause, sources: dict[str, str], nested: dict[str, str]) -> dict[str, str]:
+    """Return the column lists of a table: plain columns are read by their name, the others by their source."""
+    columns = [column for column in table.columns if column.name not in OURS]
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    fields = {
+        column.name: column.type.compile(dialect) for column in columns if column.name not in sources
+    } | nested
+    names = [f'"{column.name}"' for column in columns]
+    keys = {"transaction_id", "account_id"} if name == "account" else {"transaction_id"}
+    return {
+        f"{name}_columns": ", ".join(names),
+        f"{name}_values": ", ".join(sources.get(column.name, f'field."{column.name}"') for column in columns),
+        f"{name}_fields": ", ".join(f'"{field}" {kind}' for field, kind in fields.items()),
+        f"{name}_updates": ", ".join(
+            f'"{column.name}" = excluded."{column.name}"' for column in columns if column.name not in keys
+        ),
+    }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.errors import SyncError, VersionConflictError, Verdict
+from core.errors import SyncError, Verdict, VersionConflictError
 from core.models import RunStatus
 
 

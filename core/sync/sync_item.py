@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from core.errors import LockNotAcquiredError, NotFoundError
+from core.errors import LockNotAcquiredError
 from core.models import SyncTrigger
 from core.resources import Resources
 from core.sync.commit import commit_run

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "[redacted]"
-SECRET_FIELDS = re.compile(r"token|secret|password|authorization|api_key|encryption_key|plaid_verification", re.I)
+SECRET_FIELDS = re.compile(
+    r"token|secret|password|authorization|api_key|encryption_key|plaid_verification", re.IGNORECASE
+)
 SECRET_SHAPES = re.compile(
     r"(?:access|public|link)-(?:sandbox|development|production)-[0-9A-Za-z-]+"  # Plaid's tokens
     r"|sealed:v1:[0-9A-Za-z_-]+"  # envelopes: no secret, and no business in a log either
@@ -27,4 +29,6 @@ def redact_value(value: Any) -> Any:
 
 def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with secret names and secret shapes masked."""
-    return {name: MASK if SECRET_FIELDS.search(name) else redact_value(value) for name, value in fields.items()}
+    return {
+        name: MASK if SECRET_FIELDS.search(name) else redact_value(value) for name, value in fields.items()
+    }

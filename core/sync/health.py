@@ -1,0 +1,34 @@
+"""What a failed sync means for its Item: its status, and when to look again, by the verdict alone."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.errors import SyncError, Verdict
+from core.identity import jittered
+from core.models import ItemStatus
+
+FIRST_BACKOFF_SECONDS = 30
+LONGEST_BACKOFF_SECONDS = 4 * 3600
+PATIENCE_SECONDS = {Verdict.OPERATOR_MUST_ACT: 900, Verdict.INSTITUTION_IS_DOWN: 3600}
+STATUS = {Verdict.USER_MUST_ACT: ItemStatus.NEEDS_REAUTH, Verdict.ITEM_IS_GONE: ItemStatus.REVOKED}
+
+
+def health_after(error: SyncError, failures: int, status: ItemStatus) -> dict[str, Any]:
+    """Return the Item's new column values after its next failure in a row, `failures` before it.
+
+    Only a verdict about the Item itself changes its status; what the network, Plaid or our own keys did does not.
+    """
+    return {
+        "status": STATUS.get(error.verdict, status),
+        "error_type": error.error_type,
+        "error_code": error.error_code,
+        "consecutive_failures": failures + 1,
+        "next_sync_at": None if error.verdict in STATUS else _next_look(error, failures),
+    }
+
+
+def _next_look(error: SyncError, failures: int) -> datetime:
+    backoff = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures, 20), LONGEST_BACKOFF_SECONDS)
+    patience = PATIENCE_SECONDS.get(error.verdict, 0)
+    seconds = max(backoff, patience, error.retry_after or 0)
+    return datetime.now(UTC) + timedelta(seconds=jittered(seconds, 0.25))
