@@ -1,0 +1,1 @@
+"""One file a task: unpack, one call, verdict."""

@@ -1,0 +1,5 @@
+"""What `celery -A worker` loads."""
+
+from worker.app import app
+
+__all__ = ["app"]

@@ -1,0 +1,54 @@
+"""Runs migrations online, with the service's own engine: same TLS, same time-outs, same errors in one line."""
+
+import asyncio
+import sys
+
+from alembic import context
+from sqlalchemy import Connection
+
+from core.database import Base, open_database, wait_for_database
+from core.errors import MannaError
+from core.models import AuditEvent
+from core.secrets import secrets_manager
+from core.settings import load_settings
+
+# Two migrations at once, from two deployments, wait for each other.
+ADVISORY_LOCK = 0x6D616E6E61
+
+
+def include_object(_thing: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    """Leave the monthly partitions to `ensure_audit_partition`: no model describes them."""
+    return not (kind == "table" and (name or "").startswith(f"{AuditEvent.__tablename__}_"))
+
+
+def migrate(connection: Connection) -> None:
+    """Run what is asked for in one transaction."""
+    context.configure(
+        connection, target_metadata=Base.metadata, compare_server_default=True, include_object=include_object
+    )
+    with context.begin_transaction():
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        context.run_migrations()
+
+
+async def run() -> None:
+    """Connect as the service does, and migrate."""
+    settings = load_settings()
+    database = open_database(settings, secrets_manager.get_database_url())
+    try:
+        await wait_for_database(database, settings)
+        async with database.connection() as connection:
+            await connection.run_sync(migrate)
+    finally:
+        await database.close()
+
+
+# A test that holds a connection of its own hands it in; everybody else gets the service's.
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    try:
+        asyncio.run(run())
+    except MannaError as error:
+        sys.exit(f"alembic: {error}")

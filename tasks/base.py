@@ -1,0 +1,38 @@
+"""The single edge between Celery's threads and the process's event loop. It knows no task."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from celery import Task
+
+from core.broker.messages import Message
+from core.process import current_process
+from core.resources import Resources
+
+log = structlog.get_logger()
+
+UseCase = Callable[[Resources], Coroutine[Any, Any, Any]]
+
+
+class AsyncTask(Task):  # type: ignore[type-arg]
+    """Runs a task's use case in the process's loop, within the time limit; the pool's thread only waits.
+
+    A failure of ours is logged by its type and not retried here: what has to be done is in the database, which is
+    where the dispatcher finds it again.
+    """
+
+    abstract = True
+    ignore_result = True
+    acks_late = True
+    reject_on_worker_lost = True
+
+    def run_async(self, use_case: UseCase) -> None:
+        """Run the use case and wait for it."""
+        with structlog.contextvars.bound_contextvars(task=self.name, task_id=self.request.id):
+            current_process().run(use_case, float(self.app.conf.manna_time_limit))
+
+
+def options(message: type[Message]) -> dict[str, Any]:
+    """Return what every task of a message is declared with."""
+    return {"name": message.wire_name, "base": AsyncTask, "bind": True}

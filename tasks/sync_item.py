@@ -1,0 +1,32 @@
+"""`sync.item`: one Item, for webhooks and people."""
+
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+
+from core.broker.messages import SyncItem
+from core.errors import NotFoundError
+from core.models import SyncTrigger
+from core.resources import Resources
+from core.sync.sync_item import sync_item
+from tasks.base import AsyncTask, options
+
+log = structlog.get_logger()
+
+
+async def sync_one(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> None:
+    """Sync an Item as one of those that this process has slots for."""
+    async with resources.slots:
+        try:
+            outcome = await sync_item(resources, item_id, trigger)
+        except NotFoundError as error:
+            log.info("sync_skipped", item_id=str(item_id), reason=str(error))
+        else:
+            log.info("sync_done", item_id=str(item_id), status=outcome.status.value, error_code=outcome.error_code)
+
+
+@shared_task(**options(SyncItem))
+def run(self: AsyncTask, item_id: str, trigger: str) -> None:
+    """Bring one Item up to date."""
+    self.run_async(lambda resources: sync_one(resources, UUID(item_id), SyncTrigger(trigger)))

@@ -1,0 +1,58 @@
+"""When a worker opens and closes its event loop: after the fork in prefork, at start in every other pool."""
+
+import asyncio
+import sys
+from typing import Any
+
+import structlog
+from celery import signals
+from celery.concurrency.prefork import TaskPool as PreforkPool
+
+from core.errors import MannaError
+from core.process import close_process, open_process
+from core.resources import open_redis, ping_redis
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+
+def connect(settings: Settings) -> None:
+    """Bind Celery's signals to this process's resources; a start that fails ends with one line."""
+
+    def start(sender: Any = None, **_: Any) -> None:
+        if not issubclass(getattr(sender, "pool_cls", object), PreforkPool):
+            or_exit(lambda: open_process(settings))
+        else:
+            # The children open their own; what is wrong with the settings shall still show here, and once.
+            or_exit(lambda: (open_process(settings), close_process()))
+
+    def start_child(**_: Any) -> None:
+        or_exit(lambda: open_process(settings))
+
+    def start_beat(**_: Any) -> None:
+        or_exit(lambda: asyncio.run(_preflight(settings)))
+
+    def stop(**_: Any) -> None:
+        close_process()
+
+    signals.worker_init.connect(start, weak=False)
+    signals.worker_process_init.connect(start_child, weak=False)
+    signals.beat_init.connect(start_beat, weak=False)
+    signals.worker_shutdown.connect(stop, weak=False)
+    signals.worker_process_shutdown.connect(stop, weak=False)
+
+
+async def _preflight(settings: Settings) -> None:
+    redis = open_redis(settings)
+    try:
+        await ping_redis(redis, settings)
+    finally:
+        await redis.aclose()
+
+
+def or_exit(action: Any) -> None:
+    """Do it, or end the process with the error's one line."""
+    try:
+        action()
+    except MannaError as error:
+        sys.exit(f"manna: {error}")

@@ -1,0 +1,21 @@
+"""What beat ticks: both entries only wake somebody who asks the database what there is to do."""
+
+from typing import Any
+
+from core.broker.messages import ConsumeAudit, DispatchDue, Message
+from core.settings import Settings
+
+AUDIT_SECONDS = 10.0
+
+
+def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return beat's entries; a tick that nobody took before the next one is dropped."""
+    return {
+        "dispatch-due-items": _entry(DispatchDue(), settings.sync_dispatch_seconds),
+        "consume-audit-outbox": _entry(ConsumeAudit(), AUDIT_SECONDS),
+    }
+
+
+def _entry(message: Message, seconds: float) -> dict[str, Any]:
+    options = {"queue": message.queue.value, "expires": max(seconds, 1.0)}
+    return {"task": message.wire_name, "schedule": seconds, "options": options}
