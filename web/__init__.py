@@ -1,0 +1,1 @@
+"""The front door: Plaid's webhooks and the health of the service."""

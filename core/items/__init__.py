@@ -1,0 +1,1 @@
+"""Items as operators handle them: registered, listed, shown."""

@@ -1,0 +1,1 @@
+"""What Plaid tells us: verified, remembered once, turned into work."""
