@@ -83,9 +83,7 @@ class Database:
 def _ssl_argument(query: dict[str, Any]) -> ssl.SSLContext | str:
     mode = str(query.get("sslmode", "prefer"))
     if mode not in {"disable", "allow", "prefer", *ENCRYPTED_MODES}:
-        raise ConfigurationError(
-            f"DATABASE_URL has sslmode={mode}; accepted are disable, prefer, {ENCRYPTED_MODES}"
-        )
+        raise ConfigurationError(f"DATABASE_URL has sslmode={mode}; accepted are disable, prefer, {ENCRYPTED_MODES}")
     if mode not in {"verify-ca", "verify-full"} and "sslcert" not in query:
         return mode
     try:
@@ -93,9 +91,7 @@ def _ssl_argument(query: dict[str, Any]) -> ssl.SSLContext | str:
         if "sslcert" in query:
             context.load_cert_chain(query["sslcert"], query.get("sslkey"))
     except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            "DATABASE_URL names a certificate that cannot be read: " + str(error)
-        ) from None
+        raise ConfigurationError("DATABASE_URL names a certificate that cannot be read: " + str(error)) from None
     context.check_hostname = mode == "verify-full"
     return context
 

@@ -79,3 +79,13 @@ def close_process() -> None:
     """Close what was opened, once."""
     if _opened:
         _opened.pop().close()
+
+
+def preflight(settings: Settings) -> None:
+    """Open everything once and close it again, so that what is wrong is told before a server starts."""
+
+    async def look() -> None:
+        async with open_resources(settings):
+            pass
+
+    asyncio.run(look())

@@ -68,9 +68,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 def open_redis(settings: Settings) -> "Redis[Any]":
     """Make the Redis client of this process; nothing connects until the first use."""
     if settings.redis_url.startswith("sentinel://"):
-        raise ConfigurationError(
-            "REDIS_URL names a sentinel, which is not supported yet; accepted is redis://"
-        )
+        raise ConfigurationError("REDIS_URL names a sentinel, which is not supported yet; accepted is redis://")
     return Redis.from_url(
         settings.redis_url,
         socket_timeout=settings.connect_timeout_seconds,

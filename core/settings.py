@@ -36,9 +36,7 @@ class Settings(BaseSettings):
     Field names are the environment's names in lower case; `MANNA_ENVIRONMENT` is `environment`.
     """
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     environment: Environment = Field(Environment.DEVELOPMENT, validation_alias="MANNA_ENVIRONMENT")
     database_url: str = "postgresql://localhost/manna"

@@ -101,9 +101,7 @@ def verify_links(events: Iterable[Sealed], start: Link) -> Verification:
     for event in events:
         following = link.next(event)
         if event.seq != following.seq:
-            return Verification(
-                seen, link, f"event {following.seq} is missing: {event.seq} stands in its place"
-            )
+            return Verification(seen, link, f"event {following.seq} is missing: {event.seq} stands in its place")
         if event.prev_hash != link.hash or event.hash != following.hash:
             return Verification(seen, link, f"event {event.seq} is not what was sealed")
         link, seen = following, seen + 1

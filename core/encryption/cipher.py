@@ -38,9 +38,7 @@ def decrypt_failure() -> EncryptionError:
 
 
 def _derive(secret: bytes, label: bytes, length: int) -> bytes:
-    return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"manna-sync/field/v1/" + label).derive(
-        secret
-    )
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"manna-sync/field/v1/" + label).derive(secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,7 @@ class EncryptedString(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
         """Pass envelopes on and refuse everything else."""
         if value is not None and not is_sealed(value):
-            raise PlaintextRefusedError(
-                "plain text for an encrypted column: assign it to the attribute of a row"
-            )
+            raise PlaintextRefusedError("plain text for an encrypted column: assign it to the attribute of a row")
         return value
 
 

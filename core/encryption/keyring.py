@@ -64,9 +64,7 @@ class EncryptionKeyProvider:
             raise ConfigurationError(f"Encryption not initialized: set MANNA_ENCRYPTION_KEY to {ACCEPTED}")
         previous = secret(SecretName.ENCRYPTION_KEYS_PREVIOUS, required=False) or ""
         older = tuple(
-            _parse("MANNA_ENCRYPTION_KEYS_PREVIOUS", text.strip())
-            for text in previous.split(",")
-            if text.strip()
+            _parse("MANNA_ENCRYPTION_KEYS_PREVIOUS", text.strip()) for text in previous.split(",") if text.strip()
         )
         return Keyring.of(_parse("MANNA_ENCRYPTION_KEY", primary), older)
 

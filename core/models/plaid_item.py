@@ -45,9 +45,7 @@ class PlaidItem(Base, OptimisticLockMixin):
     # When a webhook or a person last asked for this Item: the durable half of the dirty flag.
     sync_requested_at: Mapped[Instant | None]
     # When the schedule looks next; null when only a person or a webhook can bring the Item back.
-    next_sync_at: Mapped[datetime | None] = mapped_column(
-        DateTime(timezone=True), server_default=text("now()")
-    )
+    next_sync_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     created_at: Mapped[Now]
     updated_at: Mapped[Now]
 

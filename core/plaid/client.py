@@ -78,9 +78,7 @@ class PlaidClient:
     def _call(self, path: str, body: dict[str, Any]) -> bytes:
         options = {"auth_settings": AUTH, "_preload_content": False, "_request_timeout": self._timeout}
         try:
-            response = self._api.call_api(
-                path, "POST", header_params=dict(JSON_HEADERS), body=body, **options
-            )
+            response = self._api.call_api(path, "POST", header_params=dict(JSON_HEADERS), body=body, **options)
             content: bytes = response.data
             response.release_conn()
         except plaid.ApiException as error:

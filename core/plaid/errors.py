@@ -43,9 +43,7 @@ BY_CODE: dict[str, type[SyncError]] = {
         ],
         UserMustActError,
     ),
-    **dict.fromkeys(
-        ["ITEM_NOT_FOUND", "ITEM_CONCURRENTLY_DELETED", "USER_PERMISSION_REVOKED"], ItemIsGoneError
-    ),
+    **dict.fromkeys(["ITEM_NOT_FOUND", "ITEM_CONCURRENTLY_DELETED", "USER_PERMISSION_REVOKED"], ItemIsGoneError),
     "PRODUCT_NOT_READY": RetryLaterError,
 }
 BY_TYPE: dict[str, type[SyncError]] = {

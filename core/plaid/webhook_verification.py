@@ -44,9 +44,7 @@ class VerifiedWebhook:
 class WebhookKeys:
     """Plaid's webhook keys by `kid`, cached; a `kid` is the sender's choice, so unknown ones are cached too."""
 
-    def __init__(
-        self, fetch: Callable[[str], Awaitable[bytes]], now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fetch: Callable[[str], Awaitable[bytes]], now: Callable[[], float] = time.monotonic) -> None:
         self._fetch = fetch
         self._now = now
         self._keys: OrderedDict[str, tuple[float, VerificationKey | None]] = OrderedDict()

@@ -95,9 +95,7 @@ def _parts(name: str, table: FromClause, sources: dict[str, str], nested: dict[s
     """Return the column lists of a table: plain columns are read by their name, the others by their source."""
     columns = [column for column in table.columns if column.name not in OURS]
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    fields = {
-        column.name: column.type.compile(dialect) for column in columns if column.name not in sources
-    } | nested
+    fields = {column.name: column.type.compile(dialect) for column in columns if column.name not in sources} | nested
     names = [f'"{column.name}"' for column in columns]
     keys = {"transaction_id", "account_id"} if name == "account" else {"transaction_id"}
     return {

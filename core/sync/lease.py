@@ -11,9 +11,7 @@ from core.resources import Resources
 
 
 @asynccontextmanager
-async def lease_item(
-    resources: Resources, item_id: UUID, trigger: SyncTrigger
-) -> AsyncIterator[DistributedLock]:
+async def lease_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> AsyncIterator[DistributedLock]:
     """Hold the Item's lease; afterwards send for one more sync if a notice came in meanwhile.
 
     Raises:

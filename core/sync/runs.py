@@ -96,17 +96,13 @@ async def _close_lost_runs(session: AsyncSession, item_id: UUID, hold: timedelta
         "error_type": "MANNA",
         "error_code": "WORKER_LOST",
     }
-    await session.execute(
-        update(SyncRun).where(*lost).values(values), execution_options={"synchronize_session": False}
-    )
+    await session.execute(update(SyncRun).where(*lost).values(values), execution_options={"synchronize_session": False})
 
 
 async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
     run.outcome = Outcome.of(error)
     facts = {"error_type": error.error_type, "error_code": error.error_code}
-    log.warning(
-        "sync_ended", item_id=str(run.item.id), run_id=str(run.id), status=run.outcome.status.value, **facts
-    )
+    log.warning("sync_ended", item_id=str(run.item.id), run_id=str(run.id), status=run.outcome.status.value, **facts)
     async with resources.database.transaction() as session:
         values = {
             **facts,

@@ -29,6 +29,4 @@ def redact_value(value: Any) -> Any:
 
 def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with secret names and secret shapes masked."""
-    return {
-        name: MASK if SECRET_FIELDS.search(name) else redact_value(value) for name, value in fields.items()
-    }
+    return {name: MASK if SECRET_FIELDS.search(name) else redact_value(value) for name, value in fields.items()}

@@ -1,0 +1,132 @@
+"""`manna items`: register, list, show and sync Items."""
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import typer
+
+from cli.output import print_json, print_rows
+from cli.session import run
+from core.errors import MannaError
+from core.items.listing import list_items, show_item
+from core.items.registration import NewItem, register_items
+from core.models import ItemStatus, RunStatus, SyncTrigger
+from core.resources import Resources
+from core.sync.outcome import Outcome
+from core.sync.sync_item import sync_item
+
+app = typer.Typer(no_args_is_help=True, help="Items: a user's log-in at a bank.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+COLUMNS = ("id", "user_id", "plaid_item_id", "status", "error_code", "last_synced_at", "next_sync_at")
+ACCEPTED = '{"user_id", "plaid_item_id", "access_token", "institution_id"?}'
+
+
+def _actor() -> str:
+    return f"operator:{getpass.getuser()}"
+
+
+@app.command("add")
+def add(
+    user: Annotated[str, typer.Option("--user", help="Your id of the user.")],
+    item_id: Annotated[str, typer.Option("--item-id", help="Plaid's id of the Item.")],
+    access_token_file: Annotated[str, typer.Option(help="A file that holds the token, or - for standard input.")] = "-",
+    institution: Annotated[str | None, typer.Option(help="Plaid's id of the institution.")] = None,
+) -> None:
+    """Register an Item. Example: manna items add --user u1 --item-id ID --access-token-file token.txt."""
+    token = _read(access_token_file).strip()
+    if not token:
+        raise MannaError("the access token is empty; accepted is a file with the token, or - for standard input")
+    new = NewItem(user, item_id, token, institution)
+    ids = run(lambda resources: register_items(resources.database, [new], _actor()))
+    if not ids:
+        raise MannaError(f"the Item {item_id} is registered already")
+    typer.echo(ids[0])
+
+
+@app.command("import")
+def import_items(file: Annotated[str, typer.Argument(help="One JSON object a line, or - for standard input.")]) -> None:
+    """Register many Items. Example: manna items import items.ndjson."""
+    items = list(_parse(_read(file)))
+    ids = run(lambda resources: register_items(resources.database, items, _actor()))
+    typer.echo(f"{len(ids)} registered, {len(items) - len(ids)} were there already")
+
+
+@app.command("list")
+def list_(
+    status: Annotated[ItemStatus | None, typer.Option(help="Only Items of this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    as_json: Json = False,
+) -> None:
+    """List Items, newest first. Example: manna items list --status needs_reauth --json."""
+    rows = run(lambda resources: list_items(resources.database, status, limit))
+    print_rows(rows, COLUMNS, as_json=as_json)
+
+
+@app.command("show")
+def show(item_id: UUID, as_json: Json = False) -> None:
+    """Show an Item and its last runs. Example: manna items show ID."""
+    found = run(lambda resources: show_item(resources.database, item_id))
+    if as_json:
+        print_json(found)
+        return
+    runs = found.pop("runs")
+    for name, value in found.items():
+        typer.echo(f"{name:16} {'' if value is None else value}")
+    print_rows(runs, ("started_at", "trigger", "status", "added", "modified", "removed", "error_code"), as_json=False)
+
+
+@app.command("sync")
+def sync(
+    item_ids: Annotated[list[UUID] | None, typer.Argument(help="Our ids of the Items.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every Item.")] = False,
+    status: Annotated[ItemStatus | None, typer.Option(help="Every Item of this status.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Sync here and now, and tell how each ended.")] = False,
+) -> None:
+    """Sync Items. Example: manna items sync --status error --wait."""
+    if not (item_ids or every or status):
+        raise typer.BadParameter("name Items by their ids, or give --all or --status")
+    if run(lambda resources: _sync(resources, item_ids or [], status, wait=wait)):
+        raise typer.Exit(1)
+
+
+async def _sync(resources: Resources, given: list[UUID], status: ItemStatus | None, *, wait: bool) -> int:
+    """Sync the Items, or send for it, and return how many failed."""
+    chosen = given or [row["id"] for row in await list_items(resources.database, status, sys.maxsize)]
+    if not wait:
+        sent = [await resources.publisher.publish_once(item_id, SyncTrigger.MANUAL) for item_id in chosen]
+        typer.echo(f"{sum(sent)} of {len(chosen)} sent to the queue")
+        return len(chosen) - sum(sent)
+    outcomes = await asyncio.gather(*(_sync_here(resources, item_id) for item_id in chosen))
+    failed = sum(outcome.status is RunStatus.FAILED for outcome in outcomes)
+    typer.echo(f"{len(outcomes)} done, {failed} failed")
+    return failed
+
+
+async def _sync_here(resources: Resources, item_id: UUID) -> Outcome:
+    async with resources.slots:
+        outcome = await sync_item(resources, item_id, SyncTrigger.MANUAL)
+    typer.echo(f"{item_id} {outcome.status.value} {outcome.error_code or ''}".rstrip())
+    return outcome
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MannaError(f"{file} cannot be read: {type(error).__name__}") from None
+
+
+def _parse(text: str) -> Iterator[NewItem]:
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(NewItem)
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield decoder.decode(line)
+            except msgspec.MsgspecError as error:
+                raise MannaError(f"line {number}: {error}; accepted is {ACCEPTED}; nothing was imported") from None

@@ -1,0 +1,29 @@
+"""The command line's root: exit code 0 done, 1 failed, 2 usage; an error is one line."""
+
+import sys
+
+import typer
+
+from cli import audit, items, keys, processes
+from core.errors import MannaError
+
+app = typer.Typer(
+    name="manna", no_args_is_help=True, pretty_exceptions_enable=False, help="Bank sync that loses nothing."
+)
+app.add_typer(items.app, name="items")
+app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
+app.command("web")(processes.web)
+
+
+def main() -> None:
+    """Run a command; what goes wrong is told in one line on standard error."""
+    try:
+        app()
+    except MannaError as error:
+        sys.stderr.write(f"manna: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
