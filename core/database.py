@@ -139,7 +139,7 @@ async def wait_for_database(database: Database, settings: Settings) -> None:
     """
     attempts = AsyncRetrying(
         retry=retry_if_exception_type((OSError, DBAPIError)),
-        wait=wait_exponential_jitter(initial=0.1, max=2),
+        wait=wait_exponential_jitter(multiplier=0.1, max=2),
         stop=stop_after_delay(settings.connect_timeout_seconds),
     )
     where = make_url(settings.database_url).set(password=None, query={}).render_as_string()

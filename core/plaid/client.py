@@ -65,7 +65,7 @@ class PlaidClient:
         """Return the raw body of a 2xx answer."""
         attempts = AsyncRetrying(
             retry=retry_if_exception(_is_transient),
-            wait=wait_exponential_jitter(initial=0.2, max=5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         )
