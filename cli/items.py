@@ -35,7 +35,7 @@ def _actor() -> str:
 def add(
     user: Annotated[str, typer.Option("--user", help="Your id of the user.")],
     item_id: Annotated[str, typer.Option("--item-id", help="Plaid's id of the Item.")],
-    access_token_file: Annotated[str, typer.Option(help="A file that holds the token, or - for standard input.")] = "-",
+    access_token_file: Annotated[str, typer.Option(help="A file that holds the token, or - for standard input.")] = "-",  # noqa: S107 - a file
     institution: Annotated[str | None, typer.Option(help="Plaid's id of the institution.")] = None,
 ) -> None:
     """Register an Item. Example: manna items add --user u1 --item-id ID --access-token-file token.txt."""

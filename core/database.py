@@ -149,6 +149,6 @@ async def wait_for_database(database: Database, settings: Settings) -> None:
         cause = error.last_attempt.exception()
         reason = str(getattr(cause, "orig", cause) or type(cause).__name__).splitlines()[0]
         raise UnavailableError(f"PostgreSQL at {where} is not reachable: {reason}") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, at start it is one line
         # asyncpg reports a refused log-in or a missing database by classes of its own.
         raise UnavailableError(f"PostgreSQL at {where} refused: {type(error).__name__}") from None

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -29,7 +28,7 @@ class Resources:
 
     settings: Settings
     database: Database
-    redis: "Redis[Any]"
+    redis: Redis
     plaid: PlaidClient
     publisher: Publisher
     lease: Callable[[UUID], DistributedLock]
@@ -65,7 +64,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(settings, database, redis, plaid, publisher, lease, slots)
 
 
-def open_redis(settings: Settings) -> "Redis[Any]":
+def open_redis(settings: Settings) -> Redis:
     """Make the Redis client of this process; nothing connects until the first use."""
     if settings.redis_url.startswith("sentinel://"):
         raise ConfigurationError("REDIS_URL names a sentinel, which is not supported yet; accepted is redis://")
@@ -77,7 +76,7 @@ def open_redis(settings: Settings) -> "Redis[Any]":
     )
 
 
-async def ping_redis(redis: "Redis[Any]", settings: Settings) -> None:
+async def ping_redis(redis: Redis, settings: Settings) -> None:
     """Return once Redis has answered.
 
     Raises:

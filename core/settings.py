@@ -124,7 +124,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**overrides)
         if settings.environment is Environment.DEVELOPMENT:
-            settings = Settings(_env_file=".env", **overrides)
+            settings = Settings(_env_file=".env", **overrides)  # type: ignore[call-arg]  # pydantic-settings' own
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         reason = str(first["msg"]).removeprefix("Value error, ")

@@ -12,6 +12,7 @@ import psutil
 from devstack.errors import StackError
 
 PREFIX = "manna-stack-"
+OPEN_TO_ALL = 0o005
 UNPRIVILEGED = ("postgres", "nobody")
 
 
@@ -43,7 +44,7 @@ def server_user() -> tuple[int, int] | None:
 
 def readable_by_all(directory: Path, fallback: Path) -> Path:
     """Return `directory`, or a copy of it in `fallback` when another user could not get there."""
-    reachable = all(place.stat().st_mode & 0o005 == 0o005 for place in (directory, *directory.parents))
+    reachable = all(place.stat().st_mode & OPEN_TO_ALL == OPEN_TO_ALL for place in (directory, *directory.parents))
     if reachable or server_user() is None:
         return directory
     shutil.copytree(directory, fallback, symlinks=True)

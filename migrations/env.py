@@ -16,7 +16,7 @@ from core.settings import load_settings
 ADVISORY_LOCK = 0x6D616E6E61
 
 
-def include_object(_thing: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+def include_object(_thing: object, name: str | None, kind: str, _reflected: object, _other: object) -> bool:
     """Leave the monthly partitions to `ensure_audit_partition`: no model describes them."""
     return not (kind == "table" and (name or "").startswith(f"{AuditEvent.__tablename__}_"))
 

@@ -9,10 +9,17 @@ TARGETS = {
     "locks/runtime.txt": (),
     "locks/dev.txt": ("--extra", "devstack", "--group", "dev"),
 }
-FLAGS = (
-    "--generate-hashes --no-emit-index-url --universal --python-version 3.11"
-    " --no-annotate --no-header --quiet --upgrade"
-).split()
+FLAGS = [
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--no-annotate",
+    "--no-header",
+    "--quiet",
+    "--upgrade",
+]
 
 
 def compile_lock(target: str, selection: tuple[str, ...]) -> None:

@@ -60,8 +60,7 @@ def mutation() -> PlaidError:
         400,
         "TRANSACTIONS_ERROR",
         "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION",
-        "Underlying transaction data changed since last page was fetched. "
-        "Please restart pagination from last update.",
+        "Underlying transaction data changed since last page was fetched. Please restart pagination from last update.",
     )
 
 

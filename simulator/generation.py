@@ -10,13 +10,12 @@ from simulator.merchants import ACCOUNT_KINDS, MERCHANTS, Merchant
 
 HISTORY_DAYS = 730
 _PENDING_DAYS = 4
+_STILL_PENDING = 0.5
 _FINE_AMOUNTS = 0.02
 _UNOFFICIAL = 0.01
 _LOGOS = "https://plaid-merchant-logos.plaid.com"
 _ICONS = "https://plaid-category-icons.plaid.com"
-_LOCATION = dict.fromkeys(
-    ("address", "city", "region", "postal_code", "country", "lat", "lon", "store_number")
-)
+_LOCATION = dict.fromkeys(("address", "city", "region", "postal_code", "country", "lat", "lon", "store_number"))
 _PAYMENT_META = dict.fromkeys(
     (
         "reference_number",
@@ -78,7 +77,10 @@ class TransactionSource:
     def history(self, accounts: list[dict[str, Any]], count: int) -> list[Entry]:
         """`count` transactions over the last two years, oldest first; the last few days' are partly pending."""
         ages = sorted((int(self._random.random() * HISTORY_DAYS) for _ in range(count)), reverse=True)
-        return [self.one(accounts, age, pending=age < _PENDING_DAYS and self._random.random() < 0.5) for age in ages]
+        return [
+            self.one(accounts, age, pending=age < _PENDING_DAYS and self._random.random() < _STILL_PENDING)
+            for age in ages
+        ]
 
     def one(self, accounts: list[dict[str, Any]], age: int, *, pending: bool) -> Entry:
         """One transaction that is `age` days old."""

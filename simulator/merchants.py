@@ -33,15 +33,9 @@ INSTITUTIONS = (
 
 MERCHANTS = (
     Merchant("Café Zürich", "CAFÉ ZÜRICH 0012", "FOOD_AND_DRINK", "COFFEE", "in store", 640, "Oakland", None),
-    Merchant(
-        "Trader Moe's", "TRADER MOES #552", "FOOD_AND_DRINK", "GROCERIES", "in store", 8250, "San Jose", None
-    ),
-    Merchant(
-        "寿司 Hana", "SUSHI HANA 寿司", "FOOD_AND_DRINK", "RESTAURANT", "in store", 4120, "New York", None
-    ),
-    Merchant(
-        "Señor Taco 🌮", "SQ *SENOR TACO", "FOOD_AND_DRINK", "FAST_FOOD", "in store", 1375, "Austin", None
-    ),
+    Merchant("Trader Moe's", "TRADER MOES #552", "FOOD_AND_DRINK", "GROCERIES", "in store", 8250, "San Jose", None),
+    Merchant("寿司 Hana", "SUSHI HANA 寿司", "FOOD_AND_DRINK", "RESTAURANT", "in store", 4120, "New York", None),
+    Merchant("Señor Taco 🌮", "SQ *SENOR TACO", "FOOD_AND_DRINK", "FAST_FOOD", "in store", 1375, "Austin", None),
     Merchant(
         "Amazonia",
         "AMZNIA MKTPL*2K4",
@@ -62,9 +56,7 @@ MERCHANTS = (
         "Seattle",
         None,
     ),
-    Merchant(
-        "Unter", "UNTER *TRIP", "TRANSPORTATION", "TAXIS_AND_RIDE_SHARES", "online", 1860, None, "unter.example"
-    ),
+    Merchant("Unter", "UNTER *TRIP", "TRANSPORTATION", "TAXIS_AND_RIDE_SHARES", "online", 1860, None, "unter.example"),
     Merchant(
         "Pacific Power & Gas",
         "PPG WEB ONLINE",
@@ -75,14 +67,10 @@ MERCHANTS = (
         None,
         "ppg.example",
     ),
-    Merchant(
-        "Streamly", "STREAMLY.COM", "ENTERTAINMENT", "TV_AND_MOVIES", "online", 1599, None, "streamly.example"
-    ),
+    Merchant("Streamly", "STREAMLY.COM", "ENTERTAINMENT", "TV_AND_MOVIES", "online", 1599, None, "streamly.example"),
     Merchant("ACME GmbH", "ACME GMBH PAYROLL PPD", "INCOME", "WAGES", "other", -215000, None, "acme.example"),
     Merchant("Œuvre Books", "OEUVRE BOOKS", "GENERAL_MERCHANDISE", "BOOKSTORES", "in store", 2890, "Paris", None),
-    Merchant(
-        "Аптека №7", "APTEKA 7 RX", "MEDICAL", "PHARMACIES_AND_SUPPLEMENTS", "in store", 1945, "Brooklyn", None
-    ),
+    Merchant("Аптека №7", "APTEKA 7 RX", "MEDICAL", "PHARMACIES_AND_SUPPLEMENTS", "in store", 1945, "Brooklyn", None),
 )
 
 # Name, official name, type, subtype, currency. The third is not in US dollars.

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 UseCase = Callable[[Resources], Coroutine[Any, Any, Any]]
 
 
-class AsyncTask(Task):  # type: ignore[type-arg]
+class AsyncTask(Task):  # type: ignore[misc]  # Celery publishes no types
     """Runs a task's use case in the process's loop, within the time limit; the pool's thread only waits.
 
     A failure of ours is logged by its type and not retried here: what has to be done is in the database, which is

@@ -14,7 +14,7 @@ async def consume(resources: Resources) -> None:
     await seal_outbox(resources.database)
 
 
-@shared_task(**options(ConsumeAudit))
+@shared_task(**options(ConsumeAudit))  # type: ignore[untyped-decorator]  # Celery publishes no types
 def run(self: AsyncTask) -> None:
     """Seal the audit outbox."""
     self.run_async(consume)

@@ -7,7 +7,7 @@ from core.sync.due import dispatch_due
 from tasks.base import AsyncTask, options
 
 
-@shared_task(**options(DispatchDue))
+@shared_task(**options(DispatchDue))  # type: ignore[untyped-decorator]  # Celery publishes no types
 def run(self: AsyncTask) -> None:
     """Put the due Items on the queue."""
     self.run_async(dispatch_due)

@@ -26,7 +26,7 @@ async def sync_one(resources: Resources, item_id: UUID, trigger: SyncTrigger) ->
             log.info("sync_done", item_id=str(item_id), status=outcome.status.value, error_code=outcome.error_code)
 
 
-@shared_task(**options(SyncItem))
+@shared_task(**options(SyncItem))  # type: ignore[untyped-decorator]  # Celery publishes no types
 def run(self: AsyncTask, item_id: str, trigger: str) -> None:
     """Bring one Item up to date."""
     self.run_async(lambda resources: sync_one(resources, UUID(item_id), SyncTrigger(trigger)))

@@ -23,7 +23,7 @@ async def sync_many(resources: Resources, item_ids: list[UUID], trigger: SyncTri
             log.error("sync_crashed", item_id=str(item_id), error=type(result).__name__)
 
 
-@shared_task(**options(SyncItems))
+@shared_task(**options(SyncItems))  # type: ignore[untyped-decorator]  # Celery publishes no types
 def run(self: AsyncTask, item_ids: list[str], trigger: str) -> None:
     """Bring several Items up to date."""
     ids = [UUID(item_id) for item_id in item_ids]

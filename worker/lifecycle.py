@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
 from core.errors import MannaError
-from core.process import close_process, open_process
+from core.process import close_process, open_process, preflight
 from core.resources import open_redis, ping_redis
 from core.settings import Settings
 
@@ -24,7 +25,7 @@ def connect(settings: Settings) -> None:
             or_exit(lambda: open_process(settings))
         else:
             # The children open their own; what is wrong with the settings shall still show here, and once.
-            or_exit(lambda: (open_process(settings), close_process()))
+            or_exit(lambda: preflight(settings))
 
     def start_child(**_: Any) -> None:
         or_exit(lambda: open_process(settings))
@@ -50,7 +51,7 @@ async def _preflight(settings: Settings) -> None:
         await redis.aclose()
 
 
-def or_exit(action: Any) -> None:
+def or_exit(action: Callable[[], object]) -> None:
     """Do it, or end the process with the error's one line."""
     try:
         action()

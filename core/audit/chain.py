@@ -1,4 +1,4 @@
-"""The hash chain: each event's hash covers its content, its number and the hash before it.
+r"""The hash chain: each event's hash covers its content, its number and the hash before it.
 
 `hash = SHA-256("manna-audit-v1\\0" || prev_hash || canonical)`, where `canonical` is the JSON array of the
 event's fields with sorted keys, no white space and UTF-8. The first event's `prev_hash` is 32 zero bytes. An

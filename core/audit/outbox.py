@@ -12,7 +12,7 @@ from core.models import AuditOutbox
 SYSTEM = "manna-sync"
 
 
-async def log_audit_event(
+async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but two named
     event_type: AuditEventType,
     message: str,
     *,

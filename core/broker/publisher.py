@@ -2,7 +2,6 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -36,7 +35,7 @@ class Publisher:
     kombu blocks, so one thread of its own sends, with a connection that is kept.
     """
 
-    def __init__(self, settings: Settings, redis: "Redis[Any]") -> None:
+    def __init__(self, settings: Settings, redis: Redis) -> None:
         self._redis = redis
         self._app = Celery("manna-publisher", set_as_current=False)
         self._app.conf.update(celery_settings(settings))

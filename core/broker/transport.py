@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kombu import Queue as KombuQueue
+from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # kombu loads its names lazily
 
 from core.broker.messages import Queue
 from core.settings import Settings
@@ -25,7 +25,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             "socket_timeout": 30,
             "socket_connect_timeout": settings.connect_timeout_seconds,
         },
-        "task_queues": [KombuQueue(queue.value) for queue in Queue],
+        "task_queues": [KombuQueue(queue.value) for queue in Queue],  # type: ignore[no-untyped-call]
         "task_default_queue": Queue.MAINTENANCE.value,
         "task_create_missing_queues": False,
         "task_acks_late": True,

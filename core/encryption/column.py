@@ -45,9 +45,11 @@ class EncryptedAttribute:
     def __init__(self, attribute: Any, mapper: Mapper[Any], column: str) -> None:
         self._attribute = attribute
         self._column = column
-        self._length = mapper.local_table.c[column].type.max_characters
+        kind = mapper.local_table.c[column].type
+        self._length = kind.max_characters if isinstance(kind, EncryptedString) else 0
         self._table = str(mapper.local_table.description)
-        (self._key,) = mapper.primary_key
+        (key,) = mapper.primary_key
+        self._key, self._new_key = str(key.key), key.default
 
     def __get__(self, row: object | None, owner: type | None = None) -> Any:
         if row is None:
@@ -62,11 +64,11 @@ class EncryptedAttribute:
         self._attribute.__set__(row, sealed)
 
     def _context(self, row: object) -> bytes:
-        key = getattr(row, self._key.key)
+        key = getattr(row, self._key)
         if key is None:
             # The client makes its ids, so the row can have its own before it is written.
-            key = self._key.default.arg(None)
-            setattr(row, self._key.key, key)
+            key = self._new_key.arg(None)
+            setattr(row, self._key, key)
         return context_of(self._table, self._column, str(key))
 
 

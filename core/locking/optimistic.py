@@ -35,7 +35,7 @@ async def safe_cursor_update(session: AsyncSession, row: CursorRow, new_cursor: 
         .where(table.c.id == row.id, table.c.version == row.version)
         .values(cursor=cursor, version=table.c.version + 1)
     )
-    moved = (await session.execute(statement)).rowcount == 1
+    moved = (await session.execute(statement.returning(table.c.id))).first() is not None
     if moved:
         row.cursor, row.version = cursor, row.version + 1
     return moved

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 from redis.asyncio import Redis
@@ -41,7 +41,7 @@ class DistributedLock:
     instead of raising. `lost` is set as soon as the holder cannot be sure of it any more.
     """
 
-    def __init__(self, redis: "Redis[Any]", name: str, *, ttl_seconds: float = 60.0) -> None:
+    def __init__(self, redis: Redis, name: str, *, ttl_seconds: float = 60.0) -> None:
         self._redis = redis
         # The braces keep both keys in one slot of a Redis cluster.
         self._keys = (f"lease:{{{name}}}", f"lease:{{{name}}}:notice")

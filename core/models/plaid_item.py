@@ -1,7 +1,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Column, DateTime, Index, text
+from sqlalchemy import DateTime, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -33,7 +33,7 @@ class PlaidItem(Base, OptimisticLockMixin):
     user_id: Mapped[str] = mapped_column(index=True)
     plaid_item_id: Mapped[str] = mapped_column(unique=True)
     institution_id: Mapped[str | None] = mapped_column(index=True)
-    plaid_access_token = Column(EncryptedString(255), nullable=False)
+    plaid_access_token: Mapped[str] = mapped_column(EncryptedString(255))
     cursor: Mapped[str | None]
     status: Mapped[ItemStatus] = mapped_column(
         words(ItemStatus), default=ItemStatus.ACTIVE, server_default=ItemStatus.ACTIVE.value

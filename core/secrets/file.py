@@ -26,8 +26,10 @@ class FileProvider:
         variable = f"{variable_of(name)}_FILE"
         if named := self.environ.get(variable):
             return self._read_named(variable, Path(named))
-        directories = (self.environ.get("CREDENTIALS_DIRECTORY"), self.environ.get("SECRETS_DIRECTORY"))
-        for directory in (*filter(None, directories), SECRETS_DIRECTORY):
+        named_directories = (self.environ.get("CREDENTIALS_DIRECTORY"), self.environ.get("SECRETS_DIRECTORY"))
+        for directory in (*named_directories, SECRETS_DIRECTORY):
+            if not directory:
+                continue
             path = Path(directory) / name
             if path.is_file():
                 return self._read_named(name, path)

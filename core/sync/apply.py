@@ -84,10 +84,10 @@ def _transaction_sources() -> dict[str, str]:
 
 
 def _account_sources() -> dict[str, str]:
-    types = {"balance_last_updated_at": "timestamptz"}
+    types = {"balance_available": "numeric", "balance_current": "numeric", "balance_limit": "numeric"}
+    types["balance_last_updated_at"] = "timestamptz"
     return {
-        column: f"CAST(field.balances ->> '{key}' AS {types.get(column, 'numeric' if 'balance_' in column else 'text')})"
-        for column, key in BALANCES.items()
+        column: f"CAST(field.balances ->> '{key}' AS {types.get(column, 'text')})" for column, key in BALANCES.items()
     }
 
 

@@ -4,24 +4,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from core.errors import LockNotAcquiredError
 from core.locking import DistributedLock
 from core.models import SyncTrigger
 from core.resources import Resources
 
 
 @asynccontextmanager
-async def lease_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> AsyncIterator[DistributedLock]:
+async def lease_item(
+    resources: Resources, item_id: UUID, trigger: SyncTrigger
+) -> AsyncIterator[DistributedLock | None]:
     """Hold the Item's lease; afterwards send for one more sync if a notice came in meanwhile.
 
-    Raises:
-        LockNotAcquiredError: another worker holds it. A webhook's or a person's notice is left with that worker.
+    Gives None when another worker holds it; a webhook's or a person's notice is then left with that worker.
     """
     # Before the lease: a notice from now on needs a message of its own, this one may have read too early for it.
     await resources.publisher.picked_up(item_id)
     lease = resources.lease(item_id)
     if not await lease.try_acquire(leave_notice=trigger.is_notice):
-        raise LockNotAcquiredError
+        yield None
+        return
     try:
         yield lease
     finally:

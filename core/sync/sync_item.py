@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from core.errors import LockNotAcquiredError
 from core.models import SyncTrigger
 from core.resources import Resources
 from core.sync.commit import commit_run
@@ -21,14 +20,13 @@ async def sync_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -
     Raises:
         NotFoundError: there is no such Item, or it was removed.
     """
-    try:
-        async with lease_item(resources, item_id, trigger) as lease:
-            run = await open_run(resources, item_id, trigger)
-            async with failure_recorded(resources, run):
-                token = run.item.plaid_access_token
-                with await fetch_pages(resources.plaid, token, run.item.cursor) as pages:
-                    lease.ensure_held()
-                    await commit_run(resources, run, pages)
-    except LockNotAcquiredError:
-        return Outcome.skipped("LOCK_NOT_FREE")
+    async with lease_item(resources, item_id, trigger) as lease:
+        if lease is None:
+            return Outcome.skipped("LOCK_NOT_FREE")
+        run = await open_run(resources, item_id, trigger)
+        async with failure_recorded(resources, run):
+            token = run.item.plaid_access_token
+            with await fetch_pages(resources.plaid, token, run.item.cursor) as pages:
+                lease.ensure_held()
+                await commit_run(resources, run, pages)
     return run.outcome

@@ -38,7 +38,7 @@ def configure_logs(environment: Environment, level: str = "INFO") -> None:
         if development
         else structlog.processors.JSONRenderer()
     )
-    final = [
+    final: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         _redact_event,

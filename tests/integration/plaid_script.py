@@ -26,7 +26,7 @@ def transaction(transaction_id: str, **fields: Any) -> dict[str, Any]:
     return plain | fields
 
 
-def page(  # noqa: PLR0913 - a page's own fields
+def page(
     added: Sequence[dict[str, Any]] = (),
     modified: Sequence[dict[str, Any]] = (),
     removed: Sequence[str] = (),

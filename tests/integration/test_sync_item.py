@@ -23,7 +23,7 @@ from core.resources import Resources
 from core.sync.sync_item import sync_item
 from tests.integration.plaid_script import PlaidScript, page, transaction
 
-TOKEN = "access-sandbox-5f0c"  # noqa: S105 - made up
+TOKEN = "access-sandbox-5f0c"
 MUTATION = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
 
 
@@ -53,7 +53,9 @@ async def test_added_modified_and_removed_over_several_pages(resources: Resource
     )
     assert await sync(resources, item_id, script) is RunStatus.SUCCEEDED
     assert script.asked == [(TOKEN, None), (TOKEN, "m1")]
-    stored = await rows(resources, "SELECT transaction_id, amount FROM transactions WHERE removed_at IS NULL ORDER BY 1")
+    stored = await rows(
+        resources, "SELECT transaction_id, amount FROM transactions WHERE removed_at IS NULL ORDER BY 1"
+    )
     assert stored == [
         {"transaction_id": "a", "amount": Decimal("1234567.123456789")},
         {"transaction_id": "c", "amount": Decimal("12.34")},
@@ -61,9 +63,9 @@ async def test_added_modified_and_removed_over_several_pages(resources: Resource
     assert await rows(resources, "SELECT cursor, version, status FROM plaid_items") == [
         {"cursor": "f1", "version": 1, "status": "active"}
     ]
-    assert await rows(resources, "SELECT status, pages, added, modified, removed, committed_version FROM sync_runs") == [
-        {"status": "succeeded", "pages": 2, "added": 3, "modified": 1, "removed": 1, "committed_version": 1}
-    ]
+    assert await rows(
+        resources, "SELECT status, pages, added, modified, removed, committed_version FROM sync_runs"
+    ) == [{"status": "succeeded", "pages": 2, "added": 3, "modified": 1, "removed": 1, "committed_version": 1}]
 
 
 async def test_a_removed_row_that_comes_back_stands_again(resources: Resources, item_id: UUID) -> None:
