@@ -13,7 +13,7 @@ depends_on = None
 # create tables.
 ENSURE_PARTITION = """
 CREATE FUNCTION ensure_audit_partition(at timestamptz) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     first_day timestamp := date_trunc('month', at AT TIME ZONE 'UTC');
     partition text := 'audit_events_' || to_char(first_day, 'YYYYMM');
