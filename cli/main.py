@@ -14,6 +14,8 @@ app.add_typer(items.app, name="items")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.command("web")(processes.web)
+app.command("demo")(processes.demo)
+app.command("up")(processes.up)
 
 
 def main() -> None:
