@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
+import asyncpg  # noqa: TC002 - read at run time
 import httpx
 
 # The row as Plaid would write it; jsonb compares numbers by value, so no digit is lost and none has to match.
-PLAIN = [
+PLAIN = (
     "account_id",
     "account_owner",
     "amount",
@@ -31,7 +31,7 @@ PLAIN = [
     "payment_meta",
     "counterparties",
     "personal_finance_category_icon_url",
-]
+)
 CATEGORY = "personal_finance_category"
 QUERY = f"""
 WITH truth AS (SELECT value AS document FROM jsonb_array_elements(CAST($2 AS jsonb) -> 'transactions')),

@@ -17,6 +17,7 @@ from devstack.stack import Stack, open_stack
 CHANGES = {"added": 20, "modified": 10, "removed": 5, "posted": 3}
 ROUND_SECONDS = 120
 DISTINCT_COMMITS = "SELECT count(*), count(DISTINCT context ->> 'run_id') FROM audit_events WHERE event_type = $1"
+SYNCED = "SELECT count(*), {} FROM plaid_items WHERE version > 0"
 LATENCY = """
 SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds) FROM (
     SELECT extract(epoch FROM min(run.finished_at) - event.received_at)::float8 AS seconds
@@ -59,7 +60,7 @@ async def _tell(stack: Stack, items: int, transactions: int) -> int:
         say(f"linked {len(linked)} Items with {items * transactions:,} transactions")
         began = time.monotonic()
         stack.run("cli", "items", "import", "-", given=_ndjson(linked))
-        await _until(connection, f"SELECT count(*), {items} FROM plaid_items WHERE version > 0", "synced")
+        await _until(connection, SYNCED.format(items), "synced")
         seconds = time.monotonic() - began
         say(f"first round: {items / seconds:.1f} items/s, {items * transactions / seconds:,.0f} tx/s")
         changed = (await client.post("/control/evolve", json={**CHANGES, "announce": True})).json()

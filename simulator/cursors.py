@@ -7,7 +7,7 @@ from simulator.ledger import Span
 
 _PREFIX = b"\x08\x01\x12"
 _DIGEST_BYTES = 6
-_FIELDS = 9
+_FIELDS = 8
 
 
 class UnreadableCursorError(ValueError):
@@ -18,8 +18,7 @@ class UnreadableCursorError(ValueError):
 class Cursor:
     """A place in an Item's update log; `pinned` is the log's head that a middle page was cut against.
 
-    `pinned` of -1 means "not in the middle of a loop". `epoch` is handed down from the empty cursor that the
-    lineage began with: it lets a fault outdate every cursor that is older than itself.
+    `pinned` of -1 means "not in the middle of a loop". `epoch` lets a fault outdate every earlier cursor.
     """
 
     item_id: str
@@ -29,7 +28,6 @@ class Cursor:
     floor: int = 0
     pinned: int = -1
     offset: int = 0
-    page: int = 0
     split: bool = False
 
     @property
@@ -43,15 +41,15 @@ class Cursor:
 
     def after_page(self, offset: int, head: int) -> "Cursor":
         """The cursor behind a page that has successors."""
-        return replace(self, pinned=head, offset=offset, page=self.page + 1)
+        return replace(self, pinned=head, offset=offset)
 
     def after_loop(self, head: int) -> "Cursor":
         """The cursor behind a loop's last page."""
-        return replace(self, start=head, pinned=-1, offset=0, page=0, split=False)
+        return replace(self, start=head, pinned=-1, offset=0, split=False)
 
     def text(self) -> str:
         """Opaque base64, at most 256 characters."""
-        numbers = (self.epoch, self.start, self.floor, self.pinned, self.offset, self.page, int(self.split))
+        numbers = (self.epoch, self.start, self.floor, self.pinned, self.offset, int(self.split))
         body = "|".join((self.item_id, self.account_id, *map(str, numbers))).encode()
         return base64.b64encode(_PREFIX + _digest(body) + body).decode()
 
@@ -68,8 +66,8 @@ def read_cursor(text: str) -> Cursor:
     fields = body.decode().split("|")
     if len(fields) != _FIELDS:
         raise UnreadableCursorError
-    epoch, start, floor, pinned, offset, page, split = map(int, fields[2:])
-    return Cursor(fields[0], epoch, fields[1], start, floor, pinned, offset, page, bool(split))
+    epoch, start, floor, pinned, offset, split = map(int, fields[2:])
+    return Cursor(fields[0], epoch, fields[1], start, floor, pinned, offset, bool(split))
 
 
 def _digest(body: bytes) -> bytes:

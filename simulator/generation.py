@@ -10,7 +10,6 @@ from simulator.merchants import ACCOUNT_KINDS, MERCHANTS, Merchant
 
 HISTORY_DAYS = 730
 _PENDING_DAYS = 4
-_PENDING_SHARE = 0.5
 _STILL_PENDING = 0.5
 _FINE_AMOUNTS = 0.02
 _UNOFFICIAL = 0.01
@@ -75,9 +74,9 @@ class TransactionSource:
         self._identifiers = identifiers
         self._days = _iso_days(today)
 
-    def history(self, accounts: list[dict[str, Any]], count: int, days: int = HISTORY_DAYS) -> list[Entry]:
-        """`count` transactions over the last `days`, oldest first; the last few days' are partly pending."""
-        ages = sorted((int(self._random.random() * days) for _ in range(count)), reverse=True)
+    def history(self, accounts: list[dict[str, Any]], count: int) -> list[Entry]:
+        """`count` transactions over the last two years, oldest first; the last few days' are partly pending."""
+        ages = sorted((int(self._random.random() * HISTORY_DAYS) for _ in range(count)), reverse=True)
         return [
             self.one(accounts, age, pending=age < _PENDING_DAYS and self._random.random() < _STILL_PENDING)
             for age in ages
@@ -97,9 +96,6 @@ class TransactionSource:
         self._set_dates(document, age, pending=pending)
         original = encode(f"{merchant.description} {int(draw() * 1_000_000):06}")
         return Entry(document["transaction_id"], document["account_id"], encode(document), original)
-
-    def _is_pending(self, age: int) -> bool:
-        return age < _PENDING_DAYS and self._random.random() < _PENDING_SHARE
 
     def _amount(self, merchant: Merchant) -> float:
         cents = merchant.typical_cents * (0.5 + self._random.random())
