@@ -55,7 +55,7 @@ def test_another_items_cursor_and_wrong_keys_are_refused_in_plaids_words(simulat
 
 
 def test_its_signature_verifies_with_the_key_that_it_names():
-    from simulator.signing import SigningKey  # noqa: PLC0415 - next to its use
+    from simulator.webhooks.signing import SigningKey  # noqa: PLC0415 - next to its use
 
     key, body = SigningKey(), b'{\n  "a": 1\n}'
     public = jwt.PyJWK.from_dict(key.document(), algorithm="ES256")
