@@ -88,6 +88,6 @@ async def institution_get(_simulator: Simulator, asked: InstitutionRequest) -> d
             "routing_numbers": [],
             "dtc_numbers": [],
             "oauth": False,
-            "connection_availability": None,
+            "connection_availability": "SUPPORTED",
         }
     }
