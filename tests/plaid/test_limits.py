@@ -195,6 +195,15 @@ async def test_webhooks_pass_at_once_while_a_backfill_takes_all_it_can_get(redis
         assert (await shared.spend([(f"webhook-{number}", URGENT)], 0, 0)).items[0] > 0
 
 
+async def test_backfill_leaves_two_hundredths_of_the_limit_free_also_when_a_burst_comes_back(redis, clock):
+    shared = SharedBudget(redis, Limits(50, 600), clock)
+    totals = []
+    for _ in range(1000):
+        totals.append((await shared.spend([(f"{clock.now}-{n}", BACKFILL) for n in range(20)], 0, 0)).total)
+        clock.now += 150
+    assert 580 <= max(totals) <= 588
+
+
 async def test_lower_priorities_wait_behind_urgent_work_but_never_starve(redis, clock):
     shared = SharedBudget(redis, Limits(50, 600), clock)
     await saturate(shared, clock, MINUTE, URGENT)
