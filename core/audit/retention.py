@@ -71,7 +71,7 @@ async def _drop_month(database: Database, partition: str) -> bool:
         async with database.connection() as connection:
             await connection.execute(select(func.drop_audit_partition(partition)))
     except DBAPIError as error:
-        reason = str(error.orig).partition(": ")[2].splitlines()[0]
+        reason = str(error.orig).rpartition(">: ")[2].splitlines()[0]
         log.warning("audit_partition_kept", partition=partition, reason=reason)
         return False
     return True
