@@ -20,7 +20,7 @@ GENESIS = bytes(32)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """The content of an event, as the writer put it into the outbox."""
 
     event_id: UUID
@@ -37,7 +37,7 @@ class SealedEvent(msgspec.Struct, frozen=True, gc=False):
 
     seq: int
     sealed_at: datetime
-    content: Event
+    content: Content
     prev_hash: bytes
     hash: bytes
 
@@ -49,13 +49,13 @@ class Link:
     seq: int = 0
     hash: bytes = GENESIS
 
-    def next(self, event: Event) -> "Link":
+    def next(self, event: Content) -> "Link":
         """Return the link that `event` makes when it is sealed after this one."""
         payload = canonical(self.seq + 1, event)
         return Link(self.seq + 1, hashlib.sha256(DOMAIN + self.hash + payload).digest())
 
 
-def canonical(seq: int, event: Event) -> bytes:
+def canonical(seq: int, event: Content) -> bytes:
     """Return the one byte string that stands for an event at its place."""
     fields = (seq, str(event.event_id), event.event_type, instant(event.occurred_at))
     return _encode((*fields, event.actor, event.resource, event.message, event.context))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.audit.chain import Event, SealedEvent
+from core.audit.chain import Content, SealedEvent
 from core.database import Database
 
 RANGE = 5000
@@ -84,6 +84,6 @@ def as_events(records: Sequence[Any]) -> list[SealedEvent]:
     """Return asyncpg's records of `COLUMNS` as events."""
     decode = msgspec.json.decode
     return [
-        SealedEvent(record[0], record[1], Event(*record[2:8], decode(record[8])), record[9], record[10])  # type: ignore[call-arg]  # mypy takes the star for all of them
+        SealedEvent(record[0], record[1], Content(*record[2:8], decode(record[8])), record[9], record[10])  # type: ignore[call-arg]  # mypy takes the star for all of them
         for record in records
     ]

@@ -18,7 +18,7 @@ from core.audit.alerts.delivery import SIGNATURE, deliver
 from core.audit.alerts.evaluation import Alert, evaluate
 from core.audit.alerts.rules import Rule, Severity, load_rules
 from core.audit.alerts.watch import watch
-from core.audit.chain import Event, SealedEvent
+from core.audit.chain import Content, SealedEvent
 from core.audit.consumer import consume
 from core.audit.counting import ALERTS, ALERTS_UNDELIVERED, _installed, install_counter
 from core.audit.sink import seal_outbox
@@ -33,7 +33,7 @@ BURST = Rule("burst", Severity.HIGH, 3, 60, events=(FAILED,), group_by="ip_addre
 
 def event(seconds, address="192.0.2.1", kind=FAILED, seq=1):
     at = NOON + timedelta(seconds=seconds)
-    return SealedEvent(seq, at, Event(new_id(), kind.value, at, "a", None, "m", {"ip_address": address}), b"", b"")
+    return SealedEvent(seq, at, Content(new_id(), kind.value, at, "a", None, "m", {"ip_address": address}), b"", b"")
 
 
 def test_a_burst_from_one_address_raises_one_alert_and_is_quiet_for_its_window():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.audit.chain import Event, SealedEvent
+from core.audit.chain import Content, SealedEvent
 from core.audit.export import ExportFormat, as_lines
 from core.audit.ocsf import to_ocsf
 from core.identity import new_id
@@ -59,7 +59,7 @@ def in_attribute(value, rule, where):
 
 def sealed(kind, context):
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    content = Event(new_id(), kind.value, at, "user:eve", "item:1", "A test", context.as_json())
+    content = Content(new_id(), kind.value, at, "user:eve", "item:1", "A test", context.as_json())
     return SealedEvent(1, at, content, bytes(32), bytes(32))
 
 
