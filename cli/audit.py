@@ -28,7 +28,12 @@ from core.resources import Resources
 from core.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="The audit log: who did what, sealed in a chain.")
-Types = Annotated[list[AuditEventType] | None, typer.Option("--type", help="Only events of this type; repeatable.")]
+Types = Annotated[
+    list[AuditEventType] | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="Only events of this type, see docs/reference/audit-events.md; repeatable."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 POLL_SECONDS = 1.0
 

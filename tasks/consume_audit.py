@@ -12,7 +12,7 @@ async def consume(resources: Resources) -> None:
     """Clear the wake-up, then drain: whatever is written from now on wakes the consumer again."""
     await resources.publisher.audit_woken()
     if await consume_outbox(resources.settings, resources.database):
-        await resources.publisher.wake_audit()
+        resources.publisher.wake_audit_soon()
 
 
 @shared_task(**options(ConsumeAudit))  # type: ignore[untyped-decorator]  # Celery publishes no types

@@ -11,7 +11,7 @@ from tasks.base import AsyncTask, options
 async def prune_all(resources: Resources) -> None:
     """Apply the retention and wake the consumer for the events about it."""
     await prune(resources.settings, resources.database)
-    await resources.publisher.wake_audit()
+    resources.publisher.wake_audit_soon()
 
 
 @shared_task(**options(Prune))  # type: ignore[untyped-decorator]  # Celery publishes no types

@@ -6,6 +6,7 @@ edit, a deletion, an insertion or an exchange changes a hash or leaves a gap; a 
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,11 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     resource: str | None
     message: str
     context: dict[str, Any]
+
+
+def content_of(fields: Iterable[Any], context: str) -> Content:
+    """Return an event's content from the table's columns, of which the context still is text."""
+    return Content(*fields, msgspec.json.decode(context))  # type: ignore[call-arg]  # mypy takes the star for all
 
 
 class SealedEvent(msgspec.Struct, frozen=True, gc=False):

@@ -24,7 +24,7 @@ from core.audit.counting import CHECKPOINTS_SIGNED, count
 from core.audit.merkle import leaf_of, root_of
 from core.audit.signing import PublicKey, SigningKey
 from core.database import Database
-from core.models import AuditCheckpoint, AuditEvent
+from core.models import AuditChain, AuditCheckpoint, AuditEvent
 
 DOMAIN = b"manna-audit-checkpoint-v1\0"
 FIRST_PREVIOUS = bytes(32)
@@ -98,12 +98,10 @@ async def _sign_next(database: Database, key: SigningKey, longest_unsigned: time
         if not is_ours:
             return False
         last = await _last(connection)
-        events, is_month_over = _of_one_month(await _unsigned(connection, last.last_seq if last else 0))
-        if not events:
+        after = last.last_seq if last else 0
+        if not await _is_due(connection, after, now - longest_unsigned):
             return False
-        is_full = len(events) == EVENTS_A_CHECKPOINT
-        if not (is_full or is_month_over or now - events[0].sealed_at >= longest_unsigned):
-            return False
+        events = _of_one_month(await _unsigned(connection, after))
         made = _make(events, last, now, key)
         await connection.execute(insert(AuditCheckpoint).values(msgspec.structs.asdict(made)))
     # The log leaves the host: the root is known outside as soon as it is signed.
@@ -117,17 +115,28 @@ async def _last(connection: AsyncConnection) -> Checkpoint | None:
     return None if row is None else Checkpoint(*row)
 
 
+async def _is_due(connection: AsyncConnection, after: int, waited_since: datetime) -> bool:
+    first = select(AuditChain.seq, AuditChain.sealed_at, AuditEvent.sealed_at.label("first_sealed_at"))
+    row = (await connection.execute(first.join(AuditEvent, AuditEvent.seq == after + 1))).first()
+    if row is None:
+        return False
+    is_full = row.seq - after >= EVENTS_A_CHECKPOINT
+    return is_full or row.first_sealed_at <= waited_since or _month(row.first_sealed_at) != _month(row.sealed_at)
+
+
 async def _unsigned(connection: AsyncConnection, after: int) -> Sequence[Any]:
     columns = select(AuditEvent.seq, AuditEvent.sealed_at, AuditEvent.hash)
     query = columns.where(AuditEvent.seq > after, AuditEvent.seq <= after + EVENTS_A_CHECKPOINT)
     return (await connection.execute(query.order_by(AuditEvent.seq))).all()
 
 
-def _of_one_month(events: Sequence[Any]) -> tuple[Sequence[Any], bool]:
-    """Return the events of the first one's month, and whether others follow."""
-    months = [(event.sealed_at.year, event.sealed_at.month) for event in events]
-    within = months.count(months[0]) if months else 0
-    return events[:within], within < len(events)
+def _of_one_month(events: Sequence[Any]) -> Sequence[Any]:
+    months = [_month(event.sealed_at) for event in events]
+    return events[: months.count(months[0])]
+
+
+def _month(moment: datetime) -> tuple[int, int]:
+    return moment.year, moment.month
 
 
 def _make(events: Sequence[Any], last: Checkpoint | None, now: datetime, key: SigningKey) -> Checkpoint:

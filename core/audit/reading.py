@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.audit.chain import Content, SealedEvent
+from core.audit.chain import SealedEvent, content_of
 from core.database import Database
 
 RANGE = 5000
@@ -82,8 +81,7 @@ async def read_selected(
 
 def as_events(records: Sequence[Any]) -> list[SealedEvent]:
     """Return asyncpg's records of `COLUMNS` as events."""
-    decode = msgspec.json.decode
     return [
-        SealedEvent(record[0], record[1], Content(*record[2:8], decode(record[8])), record[9], record[10])  # type: ignore[call-arg]  # mypy takes the star for all of them
+        SealedEvent(record[0], record[1], content_of(record[2:8], record[8]), record[9], record[10])
         for record in records
     ]

@@ -4,11 +4,10 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.audit.chain import Content, Link
+from core.audit.chain import Link, content_of
 from core.audit.counting import SEALED, count
 from core.audit.reading import driver
 from core.database import Database
@@ -73,7 +72,7 @@ def _chain(head: Link, taken: list[Any], sealed_at: datetime) -> tuple[Link, lis
     rows, link = [], head
     for record in taken:
         _, *content, context = record
-        following = link.next(Content(*content, msgspec.json.decode(context)))  # type: ignore[call-arg]  # mypy takes the star for all of them
+        following = link.next(content_of(content, context))
         rows.append((following.seq, sealed_at, *content, context, link.hash, following.hash))
         link = following
     return link, rows

@@ -1,7 +1,7 @@
 """What leaves the log: OCSF that holds against OCSF's own schema, and lines that verify elsewhere."""
 
+import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.audit import _tail
+from cli.main import app
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.audit.chain import Content, SealedEvent
 from core.audit.export import ExportFormat, as_lines
@@ -97,18 +100,24 @@ def test_authentication_denial_and_alert_are_what_a_siem_expects():
     assert (alert["class_uid"], alert["severity_id"]) == (2004, 4)
 
 
-def manna(*arguments, code=0):
-    command = [sys.executable, "-m", "cli", "audit", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr + done.stdout
-    return done.stdout if code == 0 else done.stdout + done.stderr
+@pytest.fixture
+def manna(monkeypatch):
+    """The command line, in a thread since it runs a loop of its own; the logs stay those of the tests."""
+    monkeypatch.setattr("cli.session.configure_logs", lambda *_: None)
+
+    async def invoke(*arguments, code=0):
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["audit", *arguments])
+        assert done.exit_code == code, done.output
+        return done.stdout if code == 0 else done.output
+
+    return invoke
 
 
-async def test_what_was_exported_verifies_without_manna_sync_and_not_after_a_change(resources, tmp_path):
+async def test_what_was_exported_verifies_without_manna_sync_and_not_after_a_change(resources, manna, tmp_path):
     await seal(resources, 4, 3)
-    events, keys = tmp_path / "events.ndjson", manna("public-key").strip()
-    manna("export", "--format", "ndjson", "--out", str(events))
-    assert "2 checkpoints exported" in manna("checkpoints", "--directory", str(tmp_path))
+    events, keys = tmp_path / "events.ndjson", (await manna("public-key")).strip()
+    await manna("export", "--format", "ndjson", "--out", str(events))
+    assert "2 checkpoints exported" in await manna("checkpoints", "--directory", str(tmp_path))
     command = [sys.executable, "scripts/verify_audit.py", str(events), str(tmp_path / "checkpoints.ndjson")]
 
     def verifier():
@@ -133,38 +142,63 @@ def test_the_independent_verifier_imports_nothing_of_manna_sync():
     }  # fmt: skip
 
 
-async def test_verify_tells_what_holds_and_ends_with_1_when_something_does_not(resources, tmp_path):
+async def test_verify_tells_what_holds_and_ends_with_1_when_something_does_not(resources, manna, tmp_path):
     await seal(resources, 3)
-    assert manna("verify") == "3 events, every link holds, 1 signatures hold, 0 events wait for the next\n"
-    manna("checkpoints", "--directory", str(tmp_path))
-    held = json.loads(manna("verify", "--checkpoints", str(tmp_path / "checkpoints.ndjson"), "--json"))
+    assert await manna("verify") == "3 events, every link holds, 1 signatures hold, 0 events wait for the next\n"
+    await manna("checkpoints", "--directory", str(tmp_path))
+    held = json.loads(await manna("verify", "--checkpoints", str(tmp_path / "checkpoints.ndjson"), "--json"))
     assert (held["events"], held["checkpoints"], held["signed_through"], held["problem"]) == (3, 1, 3, None)
     await execute(
         resources,
         "ALTER TABLE audit_events DISABLE TRIGGER USER",
         "UPDATE audit_events SET message = 'B' WHERE seq = 2",
     )
-    assert "event 2 is not what was sealed" in manna("verify", code=1)
+    assert "event 2 is not what was sealed" in await manna("verify", code=1)
     ((kind,),) = await ask(resources, "SELECT event_type FROM audit_outbox")
     assert kind == "audit:chain:broken"
 
 
-async def test_an_export_can_be_narrowed_to_types_and_times(resources):
+async def test_an_export_can_be_narrowed_to_types_and_times(resources, manna):
     await seal(resources, 2)
     await log_audit_event(AuditEventType.LOGIN_FAILED, "A log-in was refused")
     await seal(resources, 1)
-    lines = manna("export", "--format", "ocsf", "--type", "auth:login:failed", "--since", "1h").splitlines()
+    exported = await manna("export", "--format", "ocsf", "--type", "auth:login:failed", "--since", "1h")
+    lines = exported.splitlines()
     assert [json.loads(line)["metadata"]["event_code"] for line in lines] == ["auth:login:failed"]
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-    assert manna("export", "--format", "ndjson", "--since", tomorrow) == ""
-    assert "accepted is 2026-01-31" in " ".join(manna("export", "--format", "ocsf", "--since", "soon", code=2).split())
+    assert await manna("export", "--format", "ndjson", "--since", tomorrow) == ""
+    assert "accepted is 2026-01-31" in " ".join(
+        (await manna("export", "--format", "ocsf", "--since", "soon", code=2)).split()
+    )
 
 
-async def test_tail_shows_the_newest_events_oldest_first(resources):
+async def test_tail_shows_the_newest_events_oldest_first(resources, manna):
     await seal(resources, 5)
-    lines = manna("tail", "-n", "2").splitlines()
+    lines = (await manna("tail", "-n", "2")).splitlines()
     assert [line.split()[0] for line in lines] == ["4", "5"]
     assert "plaid:item:synced" in lines[0]
     assert "version=3" in lines[0]
-    (line,) = manna("tail", "-n", "1", "--json", "--type", "plaid:item:synced").splitlines()
+    (line,) = (await manna("tail", "-n", "1", "--json", "--type", "plaid:item:synced")).splitlines()
     assert json.loads(line)["seq"] == 5
+
+
+async def test_tail_follows_with_what_is_sealed_from_then_on(resources, monkeypatch):
+    await seal(resources, 2)
+    shown, meanwhile = [], []
+
+    class EnoughError(Exception):
+        pass
+
+    def show(events, *, as_json):
+        shown.extend(event.seq for event in events)
+        if shown == [1, 2] and not meanwhile:
+            meanwhile.append(asyncio.create_task(seal(resources, 2)))
+        if len(shown) == 4:
+            raise EnoughError
+
+    monkeypatch.setattr("cli.audit._print_events", show)
+    monkeypatch.setattr("cli.audit.POLL_SECONDS", 0)
+    with pytest.raises(EnoughError):
+        await _tail(resources, 2, None, follow=True, as_json=False)
+    await meanwhile[0]
+    assert shown == [1, 2, 3, 4]

@@ -1,14 +1,21 @@
 """How an event gets into the outbox, and what does not get into it."""
 
+from dataclasses import replace
+
 import pytest
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.audit.context import FIELDS, LARGEST_INTEGER
 from core.audit.counting import CONTEXT_DROPPED, _installed, install_counter
 from core.audit.policy import install_policy, uninstall_policy
+from core.items.registration import NewItem, register_items
+from core.models import SyncTrigger
 from core.settings import Environment
-from tests.audit.chain import ask, seal, verify
+from core.sync.sync_item import sync_item
+from tests.audit.chain import ask, execute, seal, verify
+from tests.integration.plaid_script import PlaidScript, page
 
 OUTBOX = "SELECT event_type, actor, resource, message, context FROM audit_outbox ORDER BY id"
 LOGIN = AuditEventType.LOGIN_FAILED
@@ -107,3 +114,17 @@ async def test_a_secret_in_any_field_is_masked(resources):
 def test_every_type_has_its_place_and_the_context_only_plain_fields():
     assert all(kind.value.count(":") == 2 and kind.meaning.endswith(".") for kind in AuditEventType)
     assert {str(kind) for kind in FIELDS.values()} == {"str | None", "int | None", "bool | None"}
+
+
+async def test_without_its_record_no_token_is_revealed(resources):
+    (item_id,) = await register_items(resources.database, [NewItem("u", "p", "access-sandbox-x")], "operator:test")
+    refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the log is full'; END $$"
+    await execute(
+        resources,
+        refuse,
+        "CREATE TRIGGER refuse BEFORE INSERT ON audit_outbox FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    script = PlaidScript(page())
+    with pytest.raises(DBAPIError, match="the log is full"):
+        await sync_item(replace(resources, plaid=script), item_id, SyncTrigger.MANUAL)
+    assert script.asked == []
