@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import make_url
 
+from core.audit.alerts.rules import load_rules
+from core.audit.policy import install_policy, uninstall_policy
 from core.batching import Batched
 from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
@@ -78,6 +80,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database = open_database(settings, secrets_manager.get_database_url())
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
+        load_rules(settings.audit_alert_rules)
+        install_policy(settings, database)
+        stack.callback(uninstall_policy)
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
