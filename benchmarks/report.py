@@ -123,8 +123,7 @@ def _circumstances(results: Results) -> Iterator[str]:
         yield f"- {whose}: " + ", ".join(f"{name} {number}" for name, number in versions.items())
     yield "\n| part | command | commit | at | load average at its end |\n|---|---|---|---|---|"
     for name, part in results["parts"].items():
-        command = f"`make bench ARGS='--only {name}'`"
-        yield f"| {name} | {command} | {part['commit']} | {part['at']} | {part['load_average']} |"
+        yield f"| {name} | `{part['command']}` | {part['commit']} | {part['at']} | {part['load_average']} |"
 
 
 def _judged(results: Results) -> Iterator[str]:

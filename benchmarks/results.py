@@ -3,7 +3,9 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +42,13 @@ def _circumstances() -> dict[str, Any]:
     describe = ["git", "describe", "--always", "--dirty"]
     found = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return {"commit": found or "no repository", "at": now, "load_average": round(os.getloadavg()[0], 1)}
+    command = "make bench" + (f" ARGS='{shlex.join(sys.argv[1:])}'" if sys.argv[1:] else "")
+    return {
+        "command": command,
+        "commit": found or "no repository",
+        "at": now,
+        "load_average": round(os.getloadavg()[0], 1),
+    }
 
 
 def _machine() -> dict[str, Any]:
