@@ -36,9 +36,9 @@ def make_app(simulator: Simulator) -> Starlette:
 
 
 async def _answer(simulator: Simulator, connection: Connection) -> Answer | None:
+    if connection.method == "GET":
+        return _told(simulator, connection.path)
     body = await connection.body()
-    if connection.path == "/health":
-        return Answer(encode({"status": "healthy", "items": len(simulator.world.items)}))
     if connection.path in CONTROLS:
         return await CONTROLS[connection.path].answer(simulator, body)
     call = _call(simulator, connection, body)
@@ -48,6 +48,20 @@ async def _answer(simulator: Simulator, connection: Connection) -> Answer | None
     answer = await simulator.faults.run(call, lambda: _endpoint(simulator, call))
     simulator.counts.went(request, None if answer is None else answer.status)
     return answer
+
+
+def _told(simulator: Simulator, path: str) -> Answer:
+    if path == "/health":
+        return Answer(encode({"status": "healthy", "items": len(simulator.world.items)}))
+    if path == "/":
+        paths = {"plaid": list(ENDPOINTS), "control": list(CONTROLS), "health": ["GET /health"]}
+        return Answer(encode({"simulator": "Plaid, 2020-09-14", "described_in": "simulator/README.md", "post": paths}))
+    return refusal(
+        invalid_request(
+            "NOT_FOUND", "the requested path is not found: GET / lists them, all others are POST", NOT_FOUND
+        ),
+        simulator.world.identifiers.short_id(),
+    )
 
 
 def _call(simulator: Simulator, connection: Connection, body: bytes) -> Call:
