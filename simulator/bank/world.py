@@ -42,6 +42,8 @@ class World:
 
     def __init__(self, seed: int | None = None) -> None:
         self.identifiers = Identifiers(seed)
+        # A stream of their own: how many requests come shall not change which Items a seed makes.
+        self.request_ids = Identifiers(None if seed is None else seed + 1)
         self.clock = Clock()
         self.random = Random(seed)  # noqa: S311 - made-up data, repeatable by its seed; no secret
         self.items: dict[str, Item] = {}
