@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     plaid_base_url: str | None = None
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    # 0 is what Plaid publishes for the environment: core.plaid.shared_budget.
+    plaid_rate_per_item_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    plaid_rate_per_client_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
 
     sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
     sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
