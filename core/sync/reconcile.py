@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import TextClause, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.errors import LockNotAcquiredError
 from core.models import STAGED, RunStatus, SyncRun, SyncTrigger
 from core.plaid.schemas import decode_page
 from core.resources import Resources
+from core.sync.changes import page_source
 from core.sync.commit import commit_run
 from core.sync.lease import lease_item
 from core.sync.outcome import Outcome
@@ -42,6 +45,13 @@ class Difference(msgspec.Struct, frozen=True):
     transaction_id: str
     what: str
     columns: tuple[str, ...] = ()
+
+
+class Found(NamedTuple):
+    """How many transactions were compared, and where they differ."""
+
+    compared: int
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +92,36 @@ async def reconcile(resources: Resources, item_id: UUID, *, repair: bool) -> Dri
         if lease is None:
             raise LockNotAcquiredError
         run = await open_run(resources, item_id, SyncTrigger.MANUAL)
-        compared = 0
-        differences: tuple[Difference, ...] = ()
+        found = Found(0, ())
         async with failure_recorded(resources, run):
-            token = run.item.plaid_access_token
-            with await fetch_everything(resources.plaid, token) as everything:
-                moved = await _moved_since(resources, run, token)
-                compared, differences = await _compare(resources, run, everything, moved)
-                if differences and repair:
-                    lease.ensure_held()
-                    await commit_run(resources, run, everything)
-                else:
-                    await _close_unchanged(resources, run)
-    return Drift(item_id, compared, differences, run.outcome)
+            with await fetch_everything(page_source(resources, run), run.item.plaid_access_token) as everything:
+                found = await _compare(resources, run, everything)
+                lease.ensure_held()
+                await _settle(resources, run, everything, len(found.differences), repair=repair)
+    return Drift(item_id, found.compared, found.differences, run.outcome)
 
 
-async def _moved_since(resources: Resources, run: OpenRun, token: str) -> set[str]:
+async def _settle(resources: Resources, run: OpenRun, everything: Pages, drift: int, *, repair: bool) -> None:
+    if repair and drift:
+        await commit_run(resources, run, everything)
+        what, resource = AuditEventType.ITEM_REPAIRED, f"item:{run.item.id}"
+        context = AuditContext(run_id=str(run.id), drift=drift)
+        message = "An Item's drift was repaired"
+        await log_audit_event(what, message, database=resources.database, context=context, resource=resource)
+        return
+    run.outcome = Outcome.skipped("RECONCILED")
+    values = {"status": RunStatus.SKIPPED, "finished_at": text("clock_timestamp()"), "error_code": "RECONCILED"}
+    async with resources.database.transaction() as session:
+        await session.execute(update(SyncRun).where(SyncRun.id == run.id).values(values))
+
+
+async def _moved_since(resources: Resources, run: OpenRun) -> set[str]:
     """Return the transactions that changed at the bank after the Item's cursor."""
     if run.item.cursor is None:
         return set()
     moved: set[str] = set()
-    with await fetch_pages(resources.plaid, token, run.item.cursor) as pages:
+    source = page_source(resources, run)
+    with await fetch_pages(source, run.item.plaid_access_token, run.item.cursor) as pages:
         for body in pages:
             page, _, _ = decode_page(body)
             moved |= {one.transaction_id for one in [*page.added, *page.modified]}
@@ -110,29 +129,21 @@ async def _moved_since(resources: Resources, run: OpenRun, token: str) -> set[st
     return moved
 
 
-async def _compare(
-    resources: Resources, run: OpenRun, everything: Pages, moved: set[str]
-) -> tuple[int, tuple[Difference, ...]]:
+async def _compare(resources: Resources, run: OpenRun, everything: Pages) -> Found:
+    moved = await _moved_since(resources, run)
     await stage_pages(resources.database, run.id, everything)
     try:
         async with resources.database.connection() as connection:
-            found = await _differences(connection, run)
+            different = await _differences(connection, run)
     finally:
         await unstage(resources.database, run.id)
-    differences = tuple(one for one in found if one.transaction_id not in moved)
-    return everything.added + everything.modified, differences
+    differences = tuple(one for one in different if one.transaction_id not in moved)
+    return Found(everything.added + everything.modified, differences)
 
 
 async def _differences(connection: AsyncConnection, run: OpenRun) -> list[Difference]:
     rows = await connection.execute(_statement(), {"run_id": run.id, "item_id": run.item.id})
     return [Difference(row.transaction_id, row.what, tuple(row.columns)) for row in rows]
-
-
-async def _close_unchanged(resources: Resources, run: OpenRun) -> None:
-    run.outcome = Outcome.skipped("RECONCILED")
-    values = {"status": RunStatus.SKIPPED, "finished_at": text("clock_timestamp()"), "error_code": "RECONCILED"}
-    async with resources.database.transaction() as session:
-        await session.execute(update(SyncRun).where(SyncRun.id == run.id).values(values))
 
 
 @cache
