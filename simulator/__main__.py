@@ -5,7 +5,10 @@ import sys
 
 import uvicorn
 
-from simulator.app import Simulator, make_app
+from simulator.app import make_app
+from simulator.connection import CuttableProtocol
+from simulator.faults import Faults
+from simulator.simulator import Simulator
 from simulator.state import World
 from simulator.webhooks import Webhooks
 
@@ -28,12 +31,14 @@ def main() -> None:
     except (OSError, OverflowError) as error:
         sys.exit(f"simulator: cannot listen on {chosen.host}:{chosen.port}: {error}")
     world = World(chosen.seed)
-    app = make_app(Simulator(world, Webhooks(world), chosen.client_id, chosen.secret))
+    app = make_app(Simulator(world, Webhooks(world), Faults(world), chosen.client_id, chosen.secret))
     logging.getLogger("httpx").setLevel(logging.WARNING)
     listener.listen(1024)
     sys.stdout.write(f"simulator listening on http://{chosen.host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=CuttableProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+    )
     uvicorn.Server(config).run([listener])
 
 

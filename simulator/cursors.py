@@ -16,7 +16,7 @@ class UnreadableCursorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in an Item's update log; `pinned` is the log's head that a middle page was cut against.
+    """A place in an Item's update log; `pinned` is the ledger's revision that a middle page was cut against.
 
     `pinned` of -1 means "not in the middle of a loop". `epoch` lets a fault outdate every earlier cursor.
     """
@@ -39,9 +39,9 @@ class Cursor:
         """The updates this cursor's loop walks through."""
         return Span(self.start, self.floor, self.account_id, self.split)
 
-    def after_page(self, offset: int, head: int) -> "Cursor":
+    def after_page(self, offset: int, revision: int) -> "Cursor":
         """The cursor behind a page that has successors."""
-        return replace(self, pinned=head, offset=offset)
+        return replace(self, pinned=revision, offset=offset)
 
     def after_loop(self, head: int) -> "Cursor":
         """The cursor behind a loop's last page."""

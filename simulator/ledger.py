@@ -49,11 +49,21 @@ class Ledger:
         self._positions: dict[str, list[int]] = {}
         self._standing: dict[str, Entry] = {}
         self._spans: OrderedDict[Span, list[Change]] = OrderedDict()
+        self._outdated = 0
 
     @property
     def head(self) -> int:
         """The position behind the newest entry."""
         return len(self._log)
+
+    @property
+    def revision(self) -> int:
+        """A number that every append raises; a loop's cursors are good for one revision."""
+        return len(self._log) + self._outdated
+
+    def outdate_loops(self) -> None:
+        """Outdate every mid-loop cursor, as an append would, without one."""
+        self._outdated += 1
 
     def append(self, entry: Entry) -> None:
         """Add the entry; every mid-loop cursor cut before it is thereby outdated."""

@@ -73,6 +73,10 @@ class World:
             raise item_not_found()
         return item
 
+    def find(self, token: Any) -> Item | None:
+        """Return the Item of an access token, removed or not, if there is one."""
+        return self._by_token.get(token) if isinstance(token, str) else None
+
     def key(self, key_id: Any) -> SigningKey:
         """Return the webhook key of an id."""
         for key in self.keys:
@@ -133,13 +137,13 @@ def page_after(item: Item, text: str, count: int) -> PageOfChanges:
     """
     cursor = _cursor(item, text)
     ledger = item.ledger
-    if cursor.mid_loop and cursor.pinned != ledger.head:
+    if cursor.mid_loop and cursor.pinned != ledger.revision:
         raise mutation()
     item.armed = True
     changes = ledger.net_changes(cursor.span())
     end = cursor.offset + count
     has_more = end < len(changes)
-    following = cursor.after_page(end, ledger.head) if has_more else cursor.after_loop(ledger.head)
+    following = cursor.after_page(end, ledger.revision) if has_more else cursor.after_loop(ledger.head)
     return PageOfChanges(changes[cursor.offset : end], following, has_more)
 
 
