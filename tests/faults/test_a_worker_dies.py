@@ -73,6 +73,8 @@ async def test_a_worker_that_slept_through_its_lease_writes_nothing(stage):
     await stage.link()
     await stage.held(fault_id)
     stage.signal("sleeper", signal.SIGSTOP)
+    # What the sleeper has read is old by the time it wakes.
+    await stage.ask("/control/evolve", added=5, modified=20, removed=10)
     stage.start_worker("rival")
     await stage.until("SELECT version > 0 FROM plaid_items")
     await stage.release(fault_id)
