@@ -34,8 +34,8 @@ def as_normal_user():
 
 def run_as_normal_user(command, env):
     prefix, identity = as_normal_user()
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "check": False}
-    return subprocess.run([*prefix, *command], cwd=ROOT, env=env, **pipes, **identity)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.run([*prefix, *command], cwd=ROOT, env=env, check=False, **pipes, **identity)
 
 
 def test_the_process_is_really_not_root():

@@ -14,7 +14,6 @@ CELERY = ["-m", "celery", "-A", "worker"]
 COMMANDS = {
     "worker": [*CELERY, "worker", "-Q", "sync.webhook"],
     "prefork": [*CELERY, "worker", "-Q", "sync.webhook", "--pool", "prefork", "-c", "1"],
-    "audit": [*CELERY, "worker", "-Q", "audit"],
     "beat": [*CELERY, "beat", "-s"],
     "web": ["-m", "cli", "web", "--port", "0"],
     "manna": ["-m", "cli", "items", "list"],
@@ -65,7 +64,7 @@ def test_a_database_that_does_not_exist(settings, monkeypatch, tmp_path, name):
     assert "_gone" in said
 
 
-@pytest.mark.parametrize("name", ["worker", "prefork", "audit", "beat", "web", "manna"])
+@pytest.mark.parametrize("name", ["worker", "beat", "web", "manna"])
 def test_redis_away(settings, monkeypatch, tmp_path, name):
     where = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("REDIS_URL", f"redis://:hunter2@{where}/0")
@@ -74,7 +73,7 @@ def test_redis_away(settings, monkeypatch, tmp_path, name):
     assert re.match(rf"manna: Redis at redis://\S*{where}/0 is not reachable", said)
 
 
-@pytest.mark.parametrize("name", ["worker", "prefork", "audit", "web", "manna"])
+@pytest.mark.parametrize("name", ["worker", "prefork", "web", "manna"])
 def test_postgresql_away(settings, monkeypatch, tmp_path, name):
     where = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("DATABASE_URL", f"postgresql://manna:hunter2@{where}/manna")

@@ -1,5 +1,6 @@
 """`make up` on servers that the environment names: nothing of ours beside them, and nothing left afterwards."""
 
+import asyncio
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ SERVERS = {"postgres", "initdb", "valkey-server", "redis-server"}
 
 @pytest.fixture
 def given(monkeypatch, tmp_path):
-    """An environment that names servers, and in which no other could be started: the wheels that hold them are hidden."""
+    """An environment that names servers, and in which no other could start: the wheels that hold them are hidden."""
     for name in ("DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
     with open_servers(durable=False) as servers:
@@ -63,7 +64,7 @@ def test_the_hidden_wheels_really_cannot_be_started(given):
     assert b"is not installed" in refused.stderr
 
 
-async def test_up_uses_the_given_servers_and_a_wrong_row_is_named(given):
+def test_up_uses_the_given_servers_and_a_wrong_row_is_named(given):
     with running_up(given, "--items", "2", "--transactions", "40") as up:
         assert not SERVERS & {child.name() for child in up.children}
         assert len(up.children) >= 6
@@ -74,7 +75,7 @@ async def test_up_uses_the_given_servers_and_a_wrong_row_is_named(given):
 
         good = check_only(given)
         assert (good.returncode, good.stdout) == (0, "compared 80 rows of 2 Items: 0 differences\n")
-        spoilt = await spoil(given["DATABASE_URL"])
+        spoilt = asyncio.run(spoil(given["DATABASE_URL"]))
         bad = check_only(given)
         assert bad.returncode == 1
         assert f"transaction {spoilt} differs in amount" in bad.stdout

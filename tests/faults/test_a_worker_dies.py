@@ -1,4 +1,4 @@
-"""A worker dies by kill -9 at a named point of a sync; the Item comes back by itself, and nothing is lost or doubled."""
+"""A worker dies by kill -9 at a named point of a sync: the Item comes back by itself, nothing is lost or doubled."""
 
 import signal
 from contextlib import asynccontextmanager
