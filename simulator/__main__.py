@@ -7,10 +7,7 @@ import uvicorn
 
 from simulator.app import make_app
 from simulator.connection import CuttableProtocol
-from simulator.faults import Faults
 from simulator.simulator import Simulator
-from simulator.state import World
-from simulator.webhooks import Webhooks
 
 EXAMPLE = "example: python -m simulator --port 8099"
 
@@ -30,8 +27,7 @@ def main() -> None:
         listener.bind((chosen.host, chosen.port))
     except (OSError, OverflowError) as error:
         sys.exit(f"simulator: cannot listen on {chosen.host}:{chosen.port}: {error}")
-    world = World(chosen.seed)
-    app = make_app(Simulator(world, Webhooks(world), Faults(world), chosen.client_id, chosen.secret))
+    app = make_app(Simulator(chosen.client_id, chosen.secret, chosen.seed))
     logging.getLogger("httpx").setLevel(logging.WARNING)
     listener.listen(1024)
     sys.stdout.write(f"simulator listening on http://{chosen.host}:{listener.getsockname()[1]}\n")

@@ -1,5 +1,6 @@
 """The server: each request goes through the faults that are set to its endpoint, or to the control API."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,7 +26,7 @@ def make_app(simulator: Simulator) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
-        await simulator.webhooks.close()
+        await simulator.close()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(scope, receive, send)
@@ -41,7 +42,12 @@ async def _answer(simulator: Simulator, connection: Connection) -> Answer | None
     if connection.path in CONTROLS:
         return await CONTROLS[connection.path].answer(simulator, body)
     call = _call(simulator, connection, body)
-    return await simulator.faults.run(call, lambda: _endpoint(simulator, call))
+    request = simulator.counts.came(call.path, call.item_id, call.peek.cursor)
+    if seconds := simulator.latency.seconds(call.path, simulator.world.random):
+        await asyncio.sleep(seconds)
+    answer = await simulator.faults.run(call, lambda: _endpoint(simulator, call))
+    simulator.counts.went(request, None if answer is None else answer.status)
+    return answer
 
 
 def _call(simulator: Simulator, connection: Connection, body: bytes) -> Call:
@@ -60,6 +66,7 @@ async def _endpoint(simulator: Simulator, call: Call) -> Answer:
         if endpoint is None:
             raise invalid_request("NOT_FOUND", "the requested path is not found", NOT_FOUND)
         _authenticate(simulator, call)
+        simulator.limits.check(call.path, call.item_id)
         found = await endpoint.answer(simulator, call.body)
     except PlaidError as error:
         return refusal(error, call.request_id)

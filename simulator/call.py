@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from simulator.cursors import UnreadableCursorError, read_cursor
+from simulator.bank.cursors import UnreadableCursorError, read_cursor
+from simulator.bank.item import Item
 from simulator.errors import PlaidError
 from simulator.json_codec import decode, encode
-from simulator.state import Item
 
 SYNC_PATH = "/transactions/sync"
 JSON = "application/json"
@@ -43,6 +43,7 @@ class Peek(msgspec.Struct):
     cursor: Any = None
     client_id: Any = None
     secret: Any = None
+    options: Any = None
 
 
 @dataclass(slots=True)
@@ -56,6 +57,17 @@ class Call:
     peek: Peek
     item: Item | None
     gone: Callable[[], Awaitable[None]]
+
+    @property
+    def item_id(self) -> str | None:
+        """The Item's id, if the request is about one."""
+        return None if self.item is None else self.item.item_id
+
+    def account_id(self) -> str:
+        """Return the account whose own stream is asked for, if it is one's."""
+        options = self.peek.options
+        account_id = options.get("account_id") if isinstance(options, dict) else None
+        return account_id if isinstance(account_id, str) else ""
 
     def is_mid_loop(self) -> bool:
         """Tell whether this asks for a page after the first of a loop of /transactions/sync."""

@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from simulator.bank.item import Item
 from simulator.call import Answer
 from simulator.json_codec import encode
 from simulator.simulator import Simulator
-from simulator.state import Item
 
 REFUSED, NOT_FOUND, NOT_IN_TIME = 400, 404, 504
 
@@ -24,6 +24,24 @@ class ControlError(Exception):
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No fields."""
+
+
+class OneItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An Item."""
+
+    item_id: str
+
+
+class SomeItems(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Items; all of them when no ids are given."""
+
+    item_ids: list[str] | None = None
+
+    def chosen(self, simulator: Simulator) -> list[Item]:
+        """Return the Items; ControlError when one is unknown."""
+        if self.item_ids is None:
+            return [item for item in simulator.world.items.values() if not item.removed]
+        return [item_of(simulator, item_id) for item_id in self.item_ids]
 
 
 Asked = TypeVar("Asked")
@@ -41,7 +59,7 @@ class Control(Generic[Asked]):
         try:
             asked: Asked = msgspec.json.decode(body or b"{}", type=self.request)
             return Answer(encode(await self.function(simulator, asked)))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Answer(encode({"error": str(error)}), REFUSED)
         except ControlError as error:
             return Answer(encode({"error": str(error)}), error.status)

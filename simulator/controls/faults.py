@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from simulator.bank.changes import Natural
 from simulator.controls.control import NOT_IN_TIME, ControlError, Nothing
-from simulator.faults import AnyFault
-from simulator.faults.fault import Natural
-from simulator.faults.holds import Held
+from simulator.faults import AnyExchangeFault
+from simulator.rules.holds import Held
 from simulator.simulator import Simulator
+from simulator.webhooks import AnyWebhookFault
+
+AnyFault = AnyExchangeFault | AnyWebhookFault
 
 
 class Clear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,11 +30,10 @@ class _Chosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Return the test for a held request."""
 
         def chosen(held: Held) -> bool:
-            item = held.call.item
             return (
                 self.fault_id in (None, held.fault_id)
                 and (self.hold_ids is None or held.hold_id in self.hold_ids)
-                and self.item_id in (None, item and item.item_id)
+                and self.item_id in (None, held.item_id)
             )
 
         return chosen
@@ -52,22 +54,22 @@ class Release(_Chosen, frozen=True, kw_only=True):
 
 async def add(simulator: Simulator, asked: AnyFault) -> dict[str, Any]:
     """Set a fault."""
-    return simulator.faults.add(asked).document()
+    return simulator.rules.add(asked).document()
 
 
 async def listed(simulator: Simulator, _asked: Nothing) -> dict[str, Any]:
     """Return every fault that is set."""
-    return {"faults": [rule.document() for rule in simulator.faults.rules()]}
+    return {"faults": [rule.document() for rule in simulator.rules.all()]}
 
 
 async def clear(simulator: Simulator, asked: Clear) -> dict[str, Any]:
     """Take faults away."""
-    return {"faults": [rule.document() for rule in simulator.faults.clear(asked.fault_ids)]}
+    return {"faults": [rule.document() for rule in simulator.rules.clear(asked.fault_ids)]}
 
 
 async def held(simulator: Simulator, asked: Await) -> dict[str, Any]:
     """Answer as soon as enough requests are held, or none any more."""
-    holds, chooses = simulator.faults.holds, asked.chooses()
+    holds, chooses = simulator.holds, asked.chooses()
     try:
         found = await holds.wait(asked.count, chooses, asked.timeout)
     except TimeoutError:
@@ -78,4 +80,4 @@ async def held(simulator: Simulator, asked: Await) -> dict[str, Any]:
 
 async def release(simulator: Simulator, asked: Release) -> dict[str, Any]:
     """Let held requests go."""
-    return {"released": [one.document() for one in simulator.faults.holds.release(asked.chooses(), asked.how)]}
+    return {"released": [one.document() for one in simulator.holds.release(asked.chooses(), asked.how)]}

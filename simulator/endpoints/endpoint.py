@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,7 +23,7 @@ class PlaidRequest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     secret: str | None = None
 
 
-class ItemRequest(PlaidRequest, frozen=True):
+class ItemRequest(PlaidRequest, frozen=True, kw_only=True):
     """A request about the Item of a token."""
 
     access_token: str
@@ -47,6 +48,19 @@ class Endpoint(Generic[Asked]):
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise invalid_request("INVALID_BODY", "body could not be parsed as JSON") from None
         return await self.function(simulator, asked)
+
+
+def web_address(name: str, url: str | None) -> str | None:
+    """Return the address, None for none; PlaidError when it is none that a webhook could be sent to."""
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise invalid_field(f"{name} must be a valid http or https URL")
+    return url
 
 
 def _in_plaids_words(problem: str) -> PlaidError:

@@ -1,17 +1,13 @@
-"""What every fault has in common: which requests it strikes, and how often."""
+"""What every fault of an exchange has in common."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import Literal
 
-import msgspec
-
+from simulator.bank.world import World
 from simulator.call import SYNC_PATH, Answer, Call, Proceed
-from simulator.faults.holds import Holds
-from simulator.state import World
-
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+from simulator.rules.conditions import Conditions, Rules
+from simulator.rules.holds import Holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +21,20 @@ class Strike:
     holds: Holds
 
 
-class Fault(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Fault(Conditions, frozen=True):
     """A fault stands around the endpoint as a middleware does.
 
-    It strikes the requests that fit all of its conditions that are given: `path`, `item_id`, `institution_id` and
-    `page` ("first" or "middle" of a loop of /transactions/sync). It lets `after` of them pass, then strikes
-    `times` of them; `times` null means until it is cleared.
+    To the conditions on the Item it adds `path`, and `page`: the "first" or a "middle" page of a loop of
+    /transactions/sync.
     """
 
     path: str | None = None
-    item_id: str | None = None
-    institution_id: str | None = None
     page: Literal["first", "middle"] | None = None
-    after: Natural = 0
-    times: Positive | None = 1
 
     def fits(self, call: Call) -> bool:
         """Tell whether the request meets every condition."""
-        item = call.item
-        return (
-            self.path in (None, call.path)
-            and self.item_id in (None, item and item.item_id)
-            and self.institution_id in (None, item and item.institution_id)
-            and (self.page is None or self._on_page(call))
-        )
+        on_path = self.path in (None, call.path)
+        return on_path and self.fits_item(call.item) and (self.page is None or self._on_page(call))
 
     def _on_page(self, call: Call) -> bool:
         return call.path == SYNC_PATH and call.is_mid_loop() == (self.page == "middle")
@@ -74,6 +60,21 @@ class PhasedFault(Fault, frozen=True):
 
         return await self.spoil(strike, answered)
 
-    async def spoil(self, strike: Strike, rest: Callable[[], Awaitable[Answer | None]]) -> Answer | None:
+    async def spoil(self, strike: Strike, rest: Proceed) -> Answer | None:
         """Return what is answered; `rest` is what is still to come."""
         raise NotImplementedError
+
+
+class Faults:
+    """The chain of faults that each request goes through; the first one set is the outermost."""
+
+    def __init__(self, world: World, rules: Rules, holds: Holds) -> None:
+        self._world = world
+        self._rules = rules
+        self._holds = holds
+
+    async def run(self, call: Call, proceed: Proceed) -> Answer | None:
+        """Answer a request through the faults that strike it."""
+        for fault_id, fault in reversed(self._rules.striking(Fault, lambda fault: fault.fits(call))):
+            proceed = partial(fault.strike, Strike(fault_id, call, proceed, self._world, self._holds))
+        return await proceed()

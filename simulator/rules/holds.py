@@ -1,37 +1,30 @@
-"""Requests that are held back until somebody lets them go."""
+"""Requests and webhooks that are held back until somebody lets them go."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-from simulator.call import Call
 
 CONTINUE, CUT = "continue", "cut"
 
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A request, or its answer, that waits."""
+    """Something that waits, and what the control API tells about it."""
 
     hold_id: int
     fault_id: int
-    call: Call
+    item_id: str | None
+    what: dict[str, Any]
     let_go: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def document(self) -> dict[str, Any]:
         """Return what the control API tells about it."""
-        return {
-            "hold_id": self.hold_id,
-            "fault_id": self.fault_id,
-            "path": self.call.path,
-            "item_id": self.call.item and self.call.item.item_id,
-            "cursor": self.call.peek.cursor,
-        }
+        return {"hold_id": self.hold_id, "fault_id": self.fault_id, "item_id": self.item_id, **self.what}
 
 
 class Holds:
-    """All held requests; who waits for them is told of each that comes, and each is told how to go on."""
+    """All that is held; who waits for them is told of each that comes, and each is told how to go on."""
 
     def __init__(self) -> None:
         self._held: dict[int, Held] = {}
@@ -42,22 +35,28 @@ class Holds:
         """Return those held now that `wanted` accepts, longest held first."""
         return [held for held in self._held.values() if wanted(held)]
 
-    async def keep(self, fault_id: int, call: Call) -> str:
-        """Hold a request, and return how it is to go on; CUT also when its client has gone."""
+    async def keep(
+        self,
+        fault_id: int,
+        item_id: str | None,
+        what: dict[str, Any],
+        gone: Callable[[], Awaitable[None]] | None = None,
+    ) -> str:
+        """Hold it and return how it is to go on; CUT also when `gone` returns, which tells that nobody waits for it."""
         self._made += 1
-        held = self._held[self._made] = Held(self._made, fault_id, call)
+        held = self._held[self._made] = Held(self._made, fault_id, item_id, what)
         await self._tell()
-        gone = asyncio.ensure_future(call.gone())
-        gone.add_done_callback(lambda _: self.release(lambda one: one is held, CUT))
+        leaving = asyncio.ensure_future(gone() if gone else asyncio.Event().wait())
+        leaving.add_done_callback(lambda _: self.release(lambda one: one is held, CUT))
         try:
             return await held.let_go
         finally:
-            gone.cancel()
+            leaving.cancel()
             del self._held[held.hold_id]
             await self._tell()
 
     async def wait(self, count: int, wanted: Callable[[Held], bool], seconds: float) -> list[Held]:
-        """Return as soon as `count` wanted requests are held, with 0 as soon as none is; TimeoutError otherwise."""
+        """Return as soon as `count` wanted ones are held, with 0 as soon as none is; TimeoutError otherwise."""
 
         def enough() -> bool:
             number = len(self.held(wanted))
@@ -68,7 +67,7 @@ class Holds:
         return self.held(wanted)
 
     def release(self, wanted: Callable[[Held], bool], how: str) -> list[Held]:
-        """Let the wanted requests go."""
+        """Let the wanted ones go."""
         chosen = [held for held in self.held(wanted) if not held.let_go.done()]
         for held in chosen:
             held.let_go.set_result(how)

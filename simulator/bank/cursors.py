@@ -3,11 +3,11 @@ import binascii
 import hashlib
 from dataclasses import dataclass, replace
 
-from simulator.ledger import Span
+from simulator.bank.ledger import Span
 
 _PREFIX = b"\x08\x01\x12"
 _DIGEST_BYTES = 6
-_FIELDS = 8
+_FIELDS = 9
 
 
 class UnreadableCursorError(ValueError):
@@ -16,9 +16,10 @@ class UnreadableCursorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in an Item's update log; `pinned` is the ledger's revision that a middle page was cut against.
+    """A place in an Item's update log.
 
-    `pinned` of -1 means "not in the middle of a loop". `epoch` lets a fault outdate every earlier cursor.
+    `pinned` is the ledger's revision that a middle page was cut against, -1 outside a loop. `epoch` lets a fault
+    outdate every earlier cursor. `order` is how the loop sorts its updates. `hop` tells two cursors of one place apart.
     """
 
     item_id: str
@@ -28,7 +29,8 @@ class Cursor:
     floor: int = 0
     pinned: int = -1
     offset: int = 0
-    split: bool = False
+    order: int = 0
+    hop: int = 0
 
     @property
     def mid_loop(self) -> bool:
@@ -36,38 +38,36 @@ class Cursor:
         return self.pinned >= 0
 
     def span(self) -> Span:
-        """The updates this cursor's loop walks through."""
-        return Span(self.start, self.floor, self.account_id, self.split)
+        """Return the updates that this cursor's loop walks through."""
+        return Span(self.start, self.floor, self.account_id, self.order)
 
     def after_page(self, offset: int, revision: int) -> "Cursor":
-        """The cursor behind a page that has successors."""
-        return replace(self, pinned=revision, offset=offset)
+        """Return the cursor behind a page that has successors."""
+        return replace(self, pinned=revision, offset=offset, hop=self.hop + 1)
 
     def after_loop(self, head: int) -> "Cursor":
-        """The cursor behind a loop's last page."""
-        return replace(self, start=head, pinned=-1, offset=0, split=False)
+        """Return the cursor behind a loop's last page."""
+        return replace(self, start=head, pinned=-1, offset=0, order=0, hop=0)
 
     def text(self) -> str:
-        """Opaque base64, at most 256 characters."""
-        numbers = (self.epoch, self.start, self.floor, self.pinned, self.offset, int(self.split))
+        """Return it as opaque base64 of at most 256 characters."""
+        numbers = (self.epoch, self.start, self.floor, self.pinned, self.offset, self.order, self.hop)
         body = "|".join((self.item_id, self.account_id, *map(str, numbers))).encode()
         return base64.b64encode(_PREFIX + _digest(body) + body).decode()
 
 
 def read_cursor(text: str) -> Cursor:
-    """The cursor that `text` stands for; UnreadableCursorError unless `Cursor.text` made it."""
+    """Return the cursor that `text` stands for; UnreadableCursorError unless `Cursor.text` made it."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise UnreadableCursorError from error
     head, body = raw[: len(_PREFIX) + _DIGEST_BYTES], raw[len(_PREFIX) + _DIGEST_BYTES :]
-    if head != _PREFIX + _digest(body):
+    fields = body.decode("latin-1").split("|")
+    if head != _PREFIX + _digest(body) or len(fields) != _FIELDS:
         raise UnreadableCursorError
-    fields = body.decode().split("|")
-    if len(fields) != _FIELDS:
-        raise UnreadableCursorError
-    epoch, start, floor, pinned, offset, split = map(int, fields[2:])
-    return Cursor(fields[0], epoch, fields[1], start, floor, pinned, offset, bool(split))
+    epoch, *numbers = map(int, fields[2:])
+    return Cursor(fields[0], epoch, fields[1], *numbers)
 
 
 def _digest(body: bytes) -> bytes:
