@@ -1,6 +1,7 @@
 """Waits for what the service is doing by asking the database, and tells how far it is."""
 
 import asyncio
+import time
 from typing import Any
 
 from devstack.errors import StackError
@@ -19,14 +20,13 @@ async def until(connection: Any, narration: Narration, question: str, what: str,
     Raises:
         StackError: two minutes were not enough.
     """
-    try:
-        async with asyncio.timeout(ROUND_SECONDS):
-            while True:
-                done, *left = await connection.fetchrow(question)
-                aim = done + left[0] if left else goal
-                narration.progress(what, done, aim)
-                if done >= aim:
-                    return
-                await asyncio.sleep(ASK_SECONDS)
-    except TimeoutError:
-        raise StackError(f"after {ROUND_SECONDS} s only {done:,} of {aim:,} {what}") from None
+    deadline = time.monotonic() + ROUND_SECONDS
+    while True:
+        done, *left = await connection.fetchrow(question)
+        aim = done + left[0] if left else goal
+        narration.progress(what, done, aim)
+        if done >= aim:
+            return
+        if time.monotonic() > deadline:
+            raise StackError(f"after {ROUND_SECONDS} s only {done:,} of {aim:,} {what}")
+        await asyncio.sleep(ASK_SECONDS)
