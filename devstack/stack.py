@@ -115,6 +115,8 @@ def _environment(servers: Servers, simulator_url: str) -> dict[str, str]:
         # The simulator enforces none unless it is told to.
         "PLAID_RATE_PER_ITEM_PER_MINUTE": "1000000",
         "PLAID_RATE_PER_CLIENT_PER_MINUTE": "1000000",
+        # As in the image: an arena a thread would cost a third more memory.
+        "MALLOC_ARENA_MAX": "2",
     }
 
 
