@@ -1,6 +1,7 @@
 # Manna Sync: the commands. `make help` lists them.
 PYTHON ?= python3
-VENV := .venv
+# A second Python beside the first: make test PYTHON=python3.13 VENV=.venv-3.13
+VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS_READY := .venv-bench/.ready

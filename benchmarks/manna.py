@@ -40,6 +40,8 @@ def environment(place: Place, plaid_url: str, **settings: str) -> dict[str, str]
         # The work is measured, not the waiting for a budget that a real Plaid would set.
         "PLAID_RATE_PER_ITEM_PER_MINUTE": "1000000",
         "PLAID_RATE_PER_CLIENT_PER_MINUTE": "100000000",
+        # As in the image.
+        "MALLOC_ARENA_MAX": "2",
         **settings,
     }
 

@@ -1,0 +1,20 @@
+"""Sphinx's settings. `make docs` builds the pages with warnings as errors."""
+
+from importlib.metadata import version
+
+project = "Manna Sync"
+author = "Manna Sync's engineers"
+copyright = author  # noqa: A001 - Sphinx's name for it
+release = version("manna-sync")
+
+extensions = ["myst_parser"]
+myst_enable_extensions = ["myst_parser"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = "Manna Sync"
+html_static_path = ["_static"]
+html_css_files = ["manna.css"]
+html_show_sourcelink = False
