@@ -1,11 +1,11 @@
 """Sphinx's settings. `make docs` builds the pages with warnings as errors."""
 
-from importlib.metadata import version
+import importlib.metadata
 
 project = "Manna Sync"
 author = "Manna Sync's engineers"
 copyright = author  # noqa: A001 - Sphinx's name for it
-release = version("manna-sync")
+release = importlib.metadata.version("manna-sync")
 
 extensions = ["myst_parser"]
 myst_enable_extensions = ["myst_parser"]

@@ -1,0 +1,76 @@
+"""The page of the command line, from Typer's own description of it."""
+
+from collections.abc import Iterator
+from enum import EnumType
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from cli.main import app
+
+Command = TyperCommand | TyperGroup
+NAME = "command-line.md"
+HEAD = """# Command line
+
+Written from the code by `python -m scripts.reference`; a test holds it to the code.
+
+`manna` ends with 0 when it is done, 1 when something failed, 2 when it was called wrongly. An error is one line on
+standard error. `--help` after any command says what stands here.
+"""
+
+
+def page() -> str:
+    """Return the page's text."""
+    root = typer.main.get_command(app)
+    return "\n".join([HEAD, *(line for path, command in _walk(root, "manna") for line in _told(path, command))])
+
+
+def _walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:
+    if isinstance(command, TyperGroup):
+        for name, below in sorted(command.commands.items()):
+            yield from _walk(below, f"{path} {name}")
+    else:
+        yield path, command
+
+
+def _told(path: str, command: Command) -> Iterator[str]:
+    meaning, _, example = " ".join((command.help or "").split()).partition("Example: ")
+    arguments = [one for one in command.params if isinstance(one, TyperArgument)]
+    options = [one for one in command.params if isinstance(one, TyperOption) and not one.hidden]
+    words = [path, *(_placeholder(one) for one in arguments), *(["[OPTIONS]"] if options else [])]
+    yield f"## {path}\n\n{meaning.strip()}\n\n```sh\n{' '.join(words)}"
+    if example:
+        yield f"{example.strip().rstrip('.')}    # for example"
+    yield "```\n"
+    yield from _table(options)
+
+
+def _placeholder(argument: TyperArgument) -> str:
+    name = (argument.name or "").upper() + ("…" if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _table(options: list[TyperOption]) -> Iterator[str]:
+    if not options:
+        return
+    yield "| option | meaning |\n|---|---|"
+    for option in options:
+        names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+        yield f"| {names} | {_meaning(option)} |"
+    yield ""
+
+
+def _meaning(option: TyperOption) -> str:
+    told = [(option.help or "").rstrip(".")]
+    annotation = option.type_descriptor.annotation
+    if isinstance(annotation, EnumType):
+        told.append("accepted: " + ", ".join(f"`{_word(one)}`" for one in annotation))
+    if option.required:
+        told.append("required")
+    elif option.default not in {None, False, ""} and not callable(option.default) and option.default != ():
+        told.append(f"default `{_word(option.default)}`")
+    return "; ".join(one for one in told if one).replace("|", "\\|")
+
+
+def _word(value: object) -> object:
+    return getattr(value, "value", value)

@@ -1,0 +1,51 @@
+"""The page of errors: which of Plaid's leads to which verdict, and what a verdict means."""
+
+from collections.abc import Iterator
+
+from core.errors import SyncError, Verdict
+from core.plaid.errors import BY_CODE, BY_TYPE
+
+NAME = "errors.md"
+HEAD = """# Errors of a sync
+
+Written from the code by `python -m scripts.reference`; a test holds it to the code.
+
+A failed run keeps Plaid's `error_type` and `error_code`. What follows is decided by the verdict alone, and the verdict
+belongs to the class of the error: code first, then type, never the message.
+
+| verdict | what follows |
+|---|---|"""
+MEANINGS = {
+    Verdict.RETRY_LATER: "Tried again by itself: after 30 s, doubling up to 4 h, or when Plaid said so.",
+    Verdict.RESTART_PAGINATION: "The pages are thrown away; the loop begins again at the cursor it began with.",
+    Verdict.RESTART_FROM_EMPTY_CURSOR: "One full pull; what Plaid does not name again is marked removed.",
+    Verdict.USER_MUST_ACT: "The Item is `needs_reauth` and off the schedule until its user has been through update mode.",
+    Verdict.ITEM_IS_GONE: "The Item is `revoked`: no sync will ever work again. Its rows stay.",
+    Verdict.OPERATOR_MUST_ACT: "Keys, rights or a bug: tried again no sooner than after 15 minutes, until somebody mends it.",
+    Verdict.INSTITUTION_IS_DOWN: "The bank's breaker counts it; once open, its Items wait and one of them probes.",
+}
+TAIL = """
+An HTTP status of 500 and more, or 429, without a known body is `retry_later`; any other is `operator_must_act`.
+Twenty failures in a row that are the Item's own set it aside as `error` until a webhook or a person brings it back.
+
+| `error_code` of ours | meaning |
+|---|---|
+| `LOCK_NOT_FREE` | skipped: another worker is syncing the Item |
+| `HELD_BACK` | skipped: a breaker is open |
+| `VERSION_CONFLICT` | another run committed first; nothing was written, nothing is lost |
+| `WORKER_LOST` | the worker died; the Item was made due at once |
+| `OUTBOUND_BUDGET` | the wait for the budget would have been too long |
+"""
+
+
+def page() -> str:
+    """Return the page's text."""
+    verdicts = [f"| `{verdict.value}` | {MEANINGS[verdict]} |" for verdict in Verdict]
+    return "\n".join([HEAD, *verdicts, "", *_table("error_code", BY_CODE), *_table("error_type", BY_TYPE), TAIL.strip(), ""])
+
+
+def _table(name: str, known: dict[str, type[SyncError]]) -> Iterator[str]:
+    yield f"| Plaid's `{name}` | verdict |\n|---|---|"
+    for word, kind in sorted(known.items(), key=lambda pair: (pair[1].verdict.value, pair[0])):
+        yield f"| `{word}` | `{kind.verdict.value}` |"
+    yield ""
