@@ -8,7 +8,7 @@ PEERS_READY := .venv-bench/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock bench clean
+.PHONY: help demo up test check docs reference format lock bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,13 @@ check: $(READY) ## format, lint, types, import contracts, shape
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m scripts.check_shape
+
+docs: $(READY) ## build the documentation into .manna/docs, warnings are errors
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs .manna/docs
+	@echo "built .manna/docs/index.html"
+
+reference: $(READY) ## write the reference pages anew from the code
+	@for pages in audit_reference reference; do $(BIN)/python -m scripts.$$pages || exit 1; done
 
 format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .
