@@ -18,6 +18,7 @@ from core.encryption.keyring import install_keyring
 from core.errors import ConfigurationError, UnavailableError
 from core.locking import DistributedLock
 from core.plaid.client import PlaidClient
+from core.rotation.membership import keyring_followed
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
@@ -45,13 +46,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
     """
     async with AsyncExitStack() as stack:
-        install_keyring(EncryptionKeyProvider.load_keyring())
+        install_keyring(EncryptionKeyProvider.load_keyring(settings))
         secret = get_secret(SecretName.PLAID_SECRET) or ""
         database = open_database(settings, secrets_manager.get_database_url())
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
         install_policy(settings, database)
         stack.callback(uninstall_policy)
+        await stack.enter_async_context(keyring_followed(database, settings))
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
 
+    keyring_refresh_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    reencrypt_rows_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
+
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 

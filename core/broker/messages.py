@@ -102,4 +102,16 @@ class ConsumeAudit:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit)
+@dataclass(frozen=True, slots=True)
+class ReencryptTokens:
+    """Bring what is sealed under other keys under the active one; sent again by itself while there is more."""
+
+    wire_name: ClassVar[str] = "keys.reencrypt"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the envelopes say which key they are under."""
+        return {}
+
+
+MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, ReencryptTokens)

@@ -11,7 +11,6 @@ is derived from the same HKDF secret as the key, so a second key with the same c
 
 import binascii
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -36,6 +35,8 @@ TAG_CHARACTERS = len(PREFIX) + 8
 STEM_HEADER_BYTES = 36
 STEM_CHARACTERS = len(PREFIX) + 48
 REST_HEADER_BYTES = HEADER_BYTES - STEM_HEADER_BYTES
+NONCE = slice(REST_HEADER_BYTES, REST_HEADER_BYTES + NONCE_BYTES)
+BODY = slice(REST_HEADER_BYTES + NONCE_BYTES, None)
 REST_MINIMUM = REST_HEADER_BYTES + NONCE_BYTES + TAG_BYTES
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
@@ -56,19 +57,14 @@ def derive(secret: bytes, info: bytes, length: int, salt: bytes | None = None) -
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
 
 
-def encrypt(aead: AESGCM, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-    """Return nonce, ciphertext and tag of AES-GCM in one piece."""
-    return nonce + aead.encrypt(nonce, plaintext, associated)
-
-
-def decrypt(aead: AESGCM, piece: bytes, associated: bytes) -> bytes:
-    """Return the plaintext of what `encrypt` returned.
+def decrypt(aead: AESGCM, nonce: bytes, body: bytes, associated: bytes) -> bytes:
+    """Return the plaintext of AES-GCM's ciphertext and tag.
 
     Raises:
         EncryptionError: another key, other associated data, or any changed, missing or added bit.
     """
     try:
-        return aead.decrypt(piece[:NONCE_BYTES], piece[NONCE_BYTES:], associated)
+        return aead.decrypt(nonce, body, associated)
     except (InvalidTag, ValueError):
         raise decrypt_failure() from None
 
@@ -85,6 +81,7 @@ class FieldKey:
     stem: str = field(repr=False)
     uses: KeyUses = field(repr=False, compare=False)
     _header: bytes = field(repr=False)
+    _rest: bytes = field(repr=False)
     _aead: AESGCM = field(repr=False, compare=False)
 
     @classmethod
@@ -98,7 +95,9 @@ class FieldKey:
         header = bytes((VERSION, SUITE_AES_256_GCM_COMMITTED)) + key_id + commitment
         stem = PREFIX + to_base64url(header[:STEM_HEADER_BYTES])
         aead = AESGCM(derive(secret, scope + b"aes-256-gcm", KEY_BYTES))
-        return cls(key_id.hex(), stem[:TAG_CHARACTERS], stem, KeyUses(key_id.hex()), header, aead)
+        return cls(
+            key_id.hex(), stem[:TAG_CHARACTERS], stem, KeyUses(key_id.hex()), header, header[STEM_HEADER_BYTES:], aead
+        )
 
     def seal(self, plaintext: bytes, context: bytes) -> str:
         """Return the envelope of `plaintext`, which opens only under the same `context`.
@@ -107,8 +106,10 @@ class FieldKey:
             KeyExhaustedError: the key has sealed as often as random nonces allow.
         """
         self.uses.count()
-        piece = encrypt(self._aead, os.urandom(NONCE_BYTES), plaintext, self._header + context)
-        return self.stem + to_base64url(self._header[STEM_HEADER_BYTES:] + piece)
+        nonce = os.urandom(NONCE_BYTES)
+        return self.stem + to_base64url(
+            self._rest + nonce + self._aead.encrypt(nonce, plaintext, self._header + context)
+        )
 
     def open(self, sealed: str, context: bytes) -> bytes:
         """Return the plaintext of an envelope.
@@ -119,9 +120,9 @@ class FieldKey:
         if not sealed.startswith(self.stem):
             raise decrypt_failure()
         rest = from_base64url(sealed[STEM_CHARACTERS:])
-        if len(rest) < REST_MINIMUM or rest[:REST_HEADER_BYTES] != self._header[STEM_HEADER_BYTES:]:
+        if len(rest) < REST_MINIMUM or not rest.startswith(self._rest):
             raise decrypt_failure()
-        return decrypt(self._aead, rest[REST_HEADER_BYTES:], self._header + context)
+        return decrypt(self._aead, rest[NONCE], rest[BODY], self._header + context)
 
 
 def is_sealed(text: str) -> bool:
@@ -131,7 +132,7 @@ def is_sealed(text: str) -> bool:
 
 def to_base64url(data: bytes) -> str:
     """Return base64url (RFC 4648, section 5) without padding."""
-    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
 
 
 def from_base64url(text: str) -> bytes:
@@ -153,7 +154,7 @@ def from_base64url(text: str) -> bytes:
         raise decrypt_failure() from None
 
 
-def context_of(table: str, column: str, row: Iterable[object]) -> bytes:
+def context_of(table: str, column: str, *row: object) -> bytes:
     """Return the associated data that binds a value to its place: table, column, and the row's primary key.
 
     Each part stands behind its length, so that no two places can spell the same bytes.

@@ -4,8 +4,11 @@ from core.models.account import Account
 from core.models.audit_chain import AuditChain
 from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
+from core.models.encryption_key import EncryptionKey
+from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
+from core.models.token_rotation import TokenRotation, TokenRotationStatus
 from core.models.transaction import Transaction
 from core.models.webhook_event import WebhookEvent
 
@@ -14,11 +17,15 @@ __all__ = [
     "AuditChain",
     "AuditEvent",
     "AuditOutbox",
+    "EncryptionKey",
     "ItemStatus",
+    "KeyringReport",
     "PlaidItem",
     "RunStatus",
     "SyncRun",
     "SyncTrigger",
+    "TokenRotation",
+    "TokenRotationStatus",
     "Transaction",
     "WebhookEvent",
 ]
