@@ -18,7 +18,7 @@ from core.encryption.keyring import install_keyring
 from core.errors import ConfigurationError, UnavailableError
 from core.locking import DistributedLock
 from core.plaid.client import PlaidClient
-from core.rotation.membership import keyring_followed
+from core.rotation.membership import KeyringMember, keyring_followed
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
@@ -33,6 +33,7 @@ class Resources:
     redis: Redis
     plaid: PlaidClient
     publisher: Publisher
+    keyring: KeyringMember
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
 
@@ -53,7 +54,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await wait_for_database(database, settings)
         install_policy(settings, database)
         stack.callback(uninstall_policy)
-        await stack.enter_async_context(keyring_followed(database, settings))
+        keyring = await stack.enter_async_context(keyring_followed(database, settings))
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
@@ -66,7 +67,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             return DistributedLock(redis, f"item:{item_id}", ttl_seconds=settings.sync_lock_ttl_seconds)
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots)
+        yield Resources(settings, database, redis, plaid, publisher, keyring, lease, slots)
 
 
 def open_redis(settings: Settings) -> Redis:

@@ -36,7 +36,7 @@ UNDEFINED_TABLE = "42P01"
 
 
 @contextlib.asynccontextmanager
-async def keyring_followed(database: Database, settings: Settings) -> AsyncIterator[None]:
+async def keyring_followed(database: Database, settings: Settings) -> AsyncIterator["KeyringMember"]:
     """Take part in the rotation while the body runs: report at once and every few seconds, and leave at the end.
 
     Raises:
@@ -47,7 +47,7 @@ async def keyring_followed(database: Database, settings: Settings) -> AsyncItera
     await member.join()
     following = asyncio.create_task(member.follow())
     try:
-        yield
+        yield member
     finally:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
