@@ -31,7 +31,9 @@ def import_tokens(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read every token, write nothing.")] = False,
 ) -> None:
-    """Seal tokens of sqlalchemy-utils or MultiFernet. Example: manna keys import-tokens --format multifernet --key-file k.
+    """Seal tokens of sqlalchemy-utils or MultiFernet.
+
+    Example: manna keys import-tokens --format multifernet --key-file keys.txt.
 
     Every token is read before the first is written: a wrong key changes nothing.
     """

@@ -146,3 +146,8 @@ def _guard_encrypted_columns(mapper: Mapper[Any], owner: type) -> None:
         for part in mapper.primary_key:
             key = mapper.get_property_by_column(part).key
             type.__setattr__(owner, key, RowKeyAttribute(mapper.class_manager[key], encrypted))
+
+
+def sealed_values(row: object) -> dict[str, Any]:
+    """Return what was assigned to a row as it goes into the database: envelopes stay closed."""
+    return {name: value for name, value in inspect(row).dict.items() if not name.startswith("_")}

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20250912_0000"
-down_revision = "20250901_0000"
+down_revision = "20250908_0000"
 branch_labels = None
 depends_on = None
 
