@@ -8,7 +8,7 @@ selecting the column, therefore decrypt nothing.
 
 from typing import Any, NoReturn
 
-from sqlalchemy import Column, Table, Text, event, inspect
+from sqlalchemy import Column, Null, Table, Text, event, inspect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import Mapper
@@ -37,7 +37,7 @@ class EncryptedString(TypeDecorator[str]):
 
         def operate(self, op: OperatorType, *other: Any, **arguments: Any) -> Any:
             """Refuse to compare, before the other side becomes a parameter."""
-            if op in ANSWERABLE or (other and other[0] is None):
+            if op in ANSWERABLE or (other and (other[0] is None or isinstance(other[0], Null))):
                 return super().operate(op, *other, **arguments)
             return _refuse_comparison()
 
@@ -115,7 +115,7 @@ class RowKeyAttribute:
         return self._attribute if row is None else self._attribute.__get__(row, owner)
 
     def __set__(self, row: object, key: Any) -> None:
-        if key == self._attribute.__get__(row, type(row)):
+        if key is not None and key == inspect(row).dict.get(self._attribute.key):
             return
         held = [(attribute, attribute.text_held(row)) for attribute in self._encrypted]
         self._attribute.__set__(row, key)
