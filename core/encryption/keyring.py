@@ -35,6 +35,7 @@ class Keyring:
     enabled: bool = True
     _keys: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
     _by_tag: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
+    _statuses: Mapping[str, KeyStatus] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -45,7 +46,10 @@ class Keyring:
         known: "Keyring | None" = None,
         enabled: bool = True,
     ) -> "Keyring":
-        """Make a keyring from secrets of 32 bytes each, the primary first; keys of `known` keep their counts.
+        """Make a keyring from secrets of 32 bytes each, the primary first.
+
+        What this process knew of these keys before, their counts and what was agreed about them, it takes over from
+        `known`: new secrets alone promote nothing.
 
         Raises:
             ConfigurationError: two different keys happen to have the same id.
@@ -56,7 +60,8 @@ class Keyring:
             if keys.setdefault(key.key_id, kept).stem != key.stem:
                 raise ConfigurationError(f"two encryption keys have the id {key.key_id}: generate another")
         first = next(iter(keys))
-        return cls(keys[first], first, enabled, keys, {key.tag: key for key in keys.values()})
+        keyring = cls(keys[first], first, enabled, keys, {key.tag: key for key in keys.values()})
+        return keyring.under(known._statuses) if known and known.primary.key_id in keys else keyring
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -76,7 +81,8 @@ class Keyring:
         """
         active = next((key_id for key_id, status in statuses.items() if status is KeyStatus.ACTIVE), self.wanted)
         openable = [key for key in self.keys if statuses.get(key.key_id) is not KeyStatus.DESTROYED]
-        return replace(self, primary=self._keys[active], _by_tag={key.tag: key for key in openable})
+        by_tag = {key.tag: key for key in openable}
+        return replace(self, primary=self._keys[active], _by_tag=by_tag, _statuses=statuses)
 
     def seal(self, plaintext: str, context: bytes) -> str:
         """Return the envelope of a text under the primary key, bound to `context`.

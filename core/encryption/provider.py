@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import os
 from collections.abc import Callable
 
@@ -44,6 +45,13 @@ class EncryptionKeyProvider:
         previous = secret(SecretName.ENCRYPTION_KEYS_PREVIOUS, required=False) or ""
         older = tuple(parse_key(PREVIOUS, text.strip()) for text in previous.split(",") if text.strip())
         return Keyring.of(primary, older, known=installed_keyring(), enabled=settings.field_encryption_enabled)
+
+
+def fingerprint(secret: Callable[..., str | None] = get_secret) -> bytes:
+    """Return a digest of the secrets that the keyring is made of: whether it has to be made, and unwrapped, anew."""
+    names = (SecretName.ENCRYPTION_KEY, SecretName.ENCRYPTION_KEYS_PREVIOUS, SecretName.JWT_SIGNING_KEY)
+    texts = [secret(name, required=False) or "" for name in names]
+    return hashlib.sha256("\0".join(texts).encode()).digest()
 
 
 def parse_key(variable: str, text: str) -> bytes:

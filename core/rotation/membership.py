@@ -21,7 +21,7 @@ from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.database import Database
 from core.encryption.cipher import FieldKey
 from core.encryption.keyring import Keyring, KeyStatus, current_keyring, install_keyring
-from core.encryption.provider import EncryptionKeyProvider
+from core.encryption.provider import EncryptionKeyProvider, fingerprint
 from core.errors import ConfigurationError, MannaError, UnavailableError
 from core.identity import jittered, new_id
 from core.models import EncryptionKey, KeyringReport
@@ -62,6 +62,7 @@ class KeyringMember:
         self._database = database
         self._settings = settings
         self._id = new_id()
+        self._fingerprint = b""
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     async def join(self) -> None:
@@ -79,8 +80,8 @@ class KeyringMember:
         Raises:
             ConfigurationError: see `keyring_followed`; the keyring installed before stays.
         """
-        # A secret's provider may be on the network.
-        keyring = await asyncio.to_thread(EncryptionKeyProvider.load_keyring, self._settings)
+        # The secrets' provider, and what unwraps a key, may be on the network.
+        keyring = await asyncio.to_thread(self._load)
         if not keyring.enabled:
             install_keyring(keyring)
             return
@@ -110,6 +111,14 @@ class KeyringMember:
             async with self._database.transaction() as session:
                 await _count_uses(session, current_keyring())
                 await session.execute(delete(KeyringReport).where(KeyringReport.process_id == self._id))
+
+    def _load(self) -> Keyring:
+        found = fingerprint()
+        keyring = (
+            current_keyring() if found == self._fingerprint else EncryptionKeyProvider.load_keyring(self._settings)
+        )
+        self._fingerprint = found
+        return keyring
 
     async def _agreed(self, session: AsyncSession, keyring: Keyring, statuses: Mapping[str, KeyStatus]) -> Keyring:
         try:
