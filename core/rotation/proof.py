@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, Text, func, select, type_coerce
+from sqlalchemy import Column, ColumnElement, Table, Text, func, literal_column, select, type_coerce
 
 from core.database import Base, Database
 from core.encryption.cipher import PREFIX, TAG_CHARACTERS, from_base64url
@@ -30,7 +30,8 @@ class SealedColumn:
     @property
     def tag(self) -> ColumnElement[str]:
         """The first letters of the envelope, which name its key."""
-        return func.left(self.text, TAG_CHARACTERS)
+        # Spelt out: as a parameter it would be another expression in GROUP BY than in SELECT.
+        return func.left(self.text, literal_column(str(TAG_CHARACTERS)))
 
 
 def sealed_columns() -> Iterator[SealedColumn]:

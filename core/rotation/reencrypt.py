@@ -187,7 +187,7 @@ async def _record_batch(  # noqa: PLR0913, PLR0917 - an event's facts, in the or
     keyring: Keyring | None = None,
 ) -> None:
     key_id = keyring.primary.key_id if keyring else None
-    context = AuditContext(table=sealed.table.name, column=sealed.column.name, count=count, key_id=key_id)
+    context = AuditContext(table=str(sealed.table.name), column=str(sealed.column.name), count=count, key_id=key_id)
     await log_audit_event(event, message, session=session, context=context)
 
 
