@@ -33,7 +33,8 @@ log = structlog.get_logger()
 
 INVALIDATE = "/item/access_token/invalidate"
 LOOK = "/item/get"
-OLD_TOKEN_IS_DEAD = "INVALID_ACCESS_TOKEN"  # noqa: S105 - Plaid's error code
+# Which of the two a replaced token gives is not published.
+OLD_TOKEN_IS_DEAD = frozenset({"INVALID_ACCESS_TOKEN", "ITEM_NOT_FOUND"})
 LOST = "ACCESS_TOKEN_LOST"
 STORE_SECONDS = 60.0
 GONE = frozenset({ItemStatus.REVOKED, ItemStatus.REMOVED})
@@ -168,7 +169,7 @@ async def _settle(resources: Resources, rotation: OpenRotation | None) -> None:
     except RetryLaterError:
         raise
     except SyncError as error:
-        if error.error_code == OLD_TOKEN_IS_DEAD:
+        if error.error_code in OLD_TOKEN_IS_DEAD:
             await _lost(resources, rotation)
             raise UserMustActError(LOST, request_id=error.request_id) from None
         # Any other answer is about an Item that the old token still names.

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.audit import AuditEventType
 from core.encryption import EncryptionKeyProvider
-from core.errors import EncryptionError
+from core.errors import ConfigurationError, EncryptionError
 from core.rotation.legacy import TokenFormat, revealer
 from core.rotation.stored_tokens import seal_stored_tokens, unseal_stored_tokens
 
@@ -39,6 +39,8 @@ async def seal_plain_text(connection: AsyncConnection) -> None:
             event=AuditEventType.TOKENS_ENCRYPTED,
             actor=ACTOR,
         )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Migration failed to encrypt tokens: {error}") from None
     except EncryptionError as error:
         raise EncryptionError(
             f"Migration failed to encrypt tokens: {error}. Tokens of another library are taken over "
