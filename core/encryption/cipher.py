@@ -39,9 +39,6 @@ NONCE = slice(REST_HEADER_BYTES, REST_HEADER_BYTES + NONCE_BYTES)
 BODY = slice(REST_HEADER_BYTES + NONCE_BYTES, None)
 REST_MINIMUM = REST_HEADER_BYTES + NONCE_BYTES + TAG_BYTES
 
-_TO_URL = bytes.maketrans(b"+/", b"-_")
-# The letters of the other alphabet and padding of the sender's become letters of none.
-_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING = (b"", None, b"==", b"=")
 # A last letter with idle bits that are not zero would be a second spelling of the same bytes.
 _LAST_LETTERS = (None, None, frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
@@ -132,7 +129,9 @@ def is_sealed(text: str) -> bool:
 
 def to_base64url(data: bytes) -> str:
     """Return base64url (RFC 4648, section 5) without padding."""
-    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
+    # `replace` finds the rare letter by memchr, and costs a third of what `translate` does.
+    text = binascii.b2a_base64(data, newline=False).rstrip(b"=")
+    return text.replace(b"+", b"-").replace(b"/", b"_").decode("ascii")
 
 
 def from_base64url(text: str) -> bytes:
@@ -143,13 +142,14 @@ def from_base64url(text: str) -> bytes:
     """
     over = len(text) % 4
     padding, last = _PADDING[over], _LAST_LETTERS[over]
-    if padding is None:
+    # The other alphabet's letters, and padding of the sender's, would be second spellings.
+    if padding is None or "+" in text or "/" in text or "=" in text:
         raise decrypt_failure()
     try:
         raw = text.encode("ascii")
         if last is not None and raw[-1] not in last:
             raise decrypt_failure()
-        return binascii.a2b_base64(raw.translate(_FROM_URL) + padding, strict_mode=True)
+        return binascii.a2b_base64(raw.replace(b"-", b"+").replace(b"_", b"/") + padding, strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
         raise decrypt_failure() from None
 
