@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from core.encryption.cipher import context_of
 from core.encryption.keyring import Keyring
 
-TOKEN = "access-production-" + "5f0c1a2b" * 5 + "ab"  # noqa: S105 - made up
+TOKEN = "access-production-" + "5f0c1a2b" * 5 + "ab"
 PLACE = context_of("plaid_items", "plaid_access_token", uuid4())
 Operation = Callable[[], object]
 
