@@ -29,6 +29,11 @@ UNSEALED = text(
     " WHERE id > :after AND plaid_access_token NOT LIKE 'sealed:%' ORDER BY id LIMIT :batch"
 )
 STATUSES = text("SELECT key_id, status FROM encryption_keys")
+# What seals the first values is the active key, also when no process has been there before a migration.
+FIRST_KEY = text(
+    "INSERT INTO encryption_keys (key_id, status, promoted_at) SELECT :key_id, 'active', now()"
+    " WHERE NOT EXISTS (SELECT 1 FROM encryption_keys WHERE status = 'active')"
+).bindparams(bindparam("key_id", type_=Text()))
 SEAL = text(
     "WITH given AS (SELECT * FROM unnest(:ids, :digests, :sealed) AS given (id, digest, sealed)),"
     " moved AS ("
@@ -122,6 +127,7 @@ async def keyring_agreed(connection: AsyncConnection, keyring: Keyring) -> Keyri
     Raises:
         EncryptionError: the active key is not among these.
     """
+    await connection.execute(FIRST_KEY, {"key_id": keyring.wanted})
     statuses = {key_id: KeyStatus(status) for key_id, status in await connection.execute(STATUSES)}
     try:
         return keyring.under(statuses)
