@@ -63,6 +63,8 @@ class KeyringMember:
         self._settings = settings
         self._id = new_id()
         self._fingerprint = b""
+        # Two refreshes at once could report in the other order than they loaded.
+        self._refreshing = asyncio.Lock()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     async def join(self) -> None:
@@ -80,6 +82,10 @@ class KeyringMember:
         Raises:
             ConfigurationError: see `keyring_followed`; the keyring installed before stays.
         """
+        async with self._refreshing:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         # The secrets' provider, and what unwraps a key, may be on the network.
         keyring = await asyncio.to_thread(self._load)
         if not keyring.enabled:
