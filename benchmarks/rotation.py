@@ -30,7 +30,7 @@ from core.models import PlaidItem, RunStatus, SyncTrigger
 from core.resources import Resources, open_resources
 from core.rotation.promotion import promote
 from core.rotation.proof import rows_by_key
-from core.rotation.reencrypt import reencrypt
+from core.rotation.reencrypt import BATCH, reencrypt
 from core.settings import load_settings
 from core.sync.sync_item import sync_item
 from devstack.servers import open_servers
@@ -93,14 +93,16 @@ async def plain_rows(url: str, rows: int) -> dict[UUID, str]:
     return {UUID(str(row["id"])): row["plaid_access_token"] for row in found}
 
 
-async def rotation_killed(kills: int, rows_per_second: int) -> int:
+async def rotation_killed(rows: int, kills: int, rows_per_second: int) -> int:
     """Run the re-encryption in a process that is killed so often, then once to its end; return what remained."""
+    # So that no process comes to the end before its kill.
+    most = max(rows // BATCH // (kills + 1) - 1, 1)
     for number in range(kills + 1):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", WORKER, str(rows_per_second), cwd=ROOT, stdout=subprocess.PIPE
         )
         last = number == kills
-        batches = None if last else random.randint(1, 60)
+        batches = None if last else random.randint(1, most)
         lines = [line async for line in _until(process, batches)]
         if not last:
             process.send_signal(signal.SIGKILL)
@@ -169,7 +171,7 @@ async def rotate(given: argparse.Namespace, expected: dict[UUID, str]) -> bool:
         reading = asyncio.create_task(read_all_the_time(resources, expected, ended))
         syncing = asyncio.create_task(sync_all_the_time(resources, list(expected)[: given.syncs], ended))
         with timed(f"re-encrypted {len(expected):,} rows with {given.kills} kills"):
-            remaining = await rotation_killed(given.kills, given.rows_per_second)
+            remaining = await rotation_killed(given.rows, given.kills, given.rows_per_second)
         ended.set()
         read, unreadable = await reading
         outcomes, commits = await syncing
