@@ -70,6 +70,12 @@ class Database:
         async with self._engine.begin() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def bare_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Open one connection without a transaction, for migrations: they say themselves what commits when."""
+        async with self._engine.connect() as connection:
+            yield connection
+
     async def ping(self) -> None:
         """Return once the database has answered a statement."""
         async with self._engine.connect() as connection:

@@ -24,6 +24,7 @@ from core.locking.pipelined import PipelinedScripts
 from core.locking.redis_lock import item_lease
 from core.plaid.client import PlaidClient
 from core.plaid.limits import Budget, Limits
+from core.rotation.membership import KeyringMember, keyring_followed
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
@@ -51,8 +52,8 @@ class Together:
 class Resources:
     """A process's settings and connections.
 
-    `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together` runs statements for all that
-    need them at the same time; `budget` is what the fleet may ask of Plaid.
+    `keyring` follows key rotations; `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together`
+    runs statements for all that need them at the same time; `budget` is what the fleet may ask of Plaid.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class Resources:
     redis: Redis
     plaid: PlaidClient
     publisher: Publisher
+    keyring: KeyringMember
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
     together: Together
@@ -75,7 +77,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
     """
     async with AsyncExitStack() as stack:
-        install_keyring(EncryptionKeyProvider.load_keyring())
+        install_keyring(EncryptionKeyProvider.load_keyring(settings))
         secret = get_secret(SecretName.PLAID_SECRET) or ""
         database = open_database(settings, secrets_manager.get_database_url())
         stack.push_async_callback(database.close)
@@ -83,6 +85,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         load_rules(settings.audit_alert_rules)
         install_policy(settings, database)
         stack.callback(uninstall_policy)
+        keyring = await stack.enter_async_context(keyring_followed(database, settings))
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
@@ -99,7 +102,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database), budget)
+        together = Together(database)
+        yield Resources(settings, database, redis, plaid, publisher, keyring, lease, slots, together, budget)
 
 
 def open_redis(settings: Settings) -> Redis:

@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
 
+    keyring_refresh_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    reencrypt_rows_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
     audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
     audit_export_directory: Path | None = None
     audit_alert_rules: Path | None = None
