@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
-from sqlalchemy import make_url
 
 from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.encryption.keyring import install_keyring
-from core.errors import ConfigurationError, UnavailableError
 from core.locking import DistributedLock
 from core.plaid.client import PlaidClient
+from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
@@ -62,28 +60,3 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
         yield Resources(settings, database, redis, plaid, publisher, lease, slots)
-
-
-def open_redis(settings: Settings) -> Redis:
-    """Make the Redis client of this process; nothing connects until the first use."""
-    if settings.redis_url.startswith("sentinel://"):
-        raise ConfigurationError("REDIS_URL names a sentinel, which is not supported yet; accepted is redis://")
-    return Redis.from_url(
-        settings.redis_url,
-        socket_timeout=settings.connect_timeout_seconds,
-        socket_connect_timeout=settings.connect_timeout_seconds,
-        health_check_interval=15,
-    )
-
-
-async def ping_redis(redis: Redis, settings: Settings) -> None:
-    """Return once Redis has answered.
-
-    Raises:
-        UnavailableError: it did not.
-    """
-    where = make_url(settings.redis_url).set(password=None, username=None).render_as_string()
-    try:
-        await redis.ping()
-    except (RedisError, OSError) as error:
-        raise UnavailableError(f"Redis at {where} is not reachable: {type(error).__name__}") from None

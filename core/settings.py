@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,6 +20,9 @@ SECURITY_FLAGS = (
     "REQUIRE_HTTPS",
     "SECURE_COOKIES",
 )
+DATABASE_TLS_RISK = "DATABASE_TLS_VERIFICATION"
+REDIS_TLS_RISK = "REDIS_TLS"
+ACCEPTABLE_RISKS = (*SECURITY_FLAGS, DATABASE_TLS_RISK, REDIS_TLS_RISK)
 PLAID_HOSTS = {"sandbox": "https://sandbox.plaid.com", "production": "https://production.plaid.com"}
 
 
@@ -77,6 +80,7 @@ class Settings(BaseSettings):
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
 
+    database_pooler: Literal["none", "pgbouncer"] = "none"
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
@@ -88,8 +92,8 @@ class Settings(BaseSettings):
     @field_validator("accept_risk")
     @classmethod
     def _check_accept_risk(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in value if name not in SECURITY_FLAGS]:
-            raise ValueError(f"names {unknown[0][:40]!r}; accepted are {', '.join(SECURITY_FLAGS)}")
+        if unknown := [name for name in value if name not in ACCEPTABLE_RISKS]:
+            raise ValueError(f"names {unknown[0][:40]!r}; accepted are {', '.join(ACCEPTABLE_RISKS)}")
         return value
 
     @field_validator("database_url")
