@@ -110,7 +110,7 @@ async def roles_exist(connection: AsyncConnection, roles: Roles) -> bool:
     """Tell whether this server has the roles: without them, migrations grant nothing."""
     names = [roles.owner, roles.writer, roles.reader]
     count = await connection.scalar(text("SELECT count(*) FROM pg_roles WHERE rolname = ANY(:names)"), {"names": names})
-    return count == len(names)
+    return bool(count == len(names))
 
 
 TABLES = (

@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     database_url: str = "postgresql://localhost/manna"
     redis_url: str = "redis://localhost:6379/0"
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
+    secrets_refresh_seconds: Annotated[float, Field(ge=1, le=60)] = 30.0
+    aws_secrets_prefix: str = "manna/"
+    vault_addr: str = ""
+    vault_namespace: str = ""
+    vault_cacert: str = ""
+    vault_mount: str = "secret"
+    vault_path: str = "manna"
+    vault_role_id: str = ""
+    vault_kubernetes_role: str = ""
 
     field_encryption_enabled: bool = True
     security_headers_enabled: bool = True

@@ -61,13 +61,13 @@ async def test_an_expired_certificate_gets_no_connection(tls_postgres, authority
 async def test_a_stranger_s_certificate_gets_no_connection(tls_postgres, authority, stranger):
     with serving(tls_postgres, stranger.issue("strange", HOST), authority) as url:
         for mode in ("verify-full", "verify-ca", "require"):
-            with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer|self-signed"):
+            with pytest.raises(ssl.SSLCertVerificationError, match=r"unable to get local issuer|self-signed"):
                 await connection_in_use(url, sslmode=mode, sslrootcert=authority.file)
 
 
 async def test_another_host_s_certificate_is_refused_by_verify_full_alone(tls_postgres, authority):
     with serving(tls_postgres, authority.issue("other", "database.example"), authority) as url:
-        with pytest.raises(ssl.SSLCertVerificationError, match="not valid for '127.0.0.1'"):
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"not valid for '127.0.0.1'"):
             await connection_in_use(url, sslmode="verify-full", sslrootcert=authority.file)
         assert (await connection_in_use(url, sslmode="verify-ca", sslrootcert=authority.file)).ssl
         assert (await connection_in_use(url, sslmode="require")).ssl
