@@ -1,28 +1,58 @@
 """What a process holds open while it lives: opened once, in its event loop, each proven by a ping."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis
 
+from core.batching import Batched
 from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.encryption.keyring import install_keyring
 from core.locking import DistributedLock
+from core.locking.pipelined import PipelinedScripts
+from core.locking.redis_lock import item_lease
 from core.plaid.client import PlaidClient
 from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
+from core.secrets.refresh import SecretsRefresh
+from core.secrets.strength import strength_check
+from core.secrets.values import SecretValues
 from core.settings import Settings
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Together:
+    """Runs a use case of the database for everybody in this process who asks for it at the same time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batched: dict[Any, Batched[Any, Any]] = {}
+
+    async def __call__(self, many: Callable[[Database, Sequence[A]], Awaitable[Sequence[R | Exception]]], one: A) -> R:
+        """Return what `many` says of `one`."""
+        if many not in self._batched:
+            self._batched[many] = Batched(lambda batch: many(self._database, batch))
+        result: R = await self._batched[many](one)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """A process's settings and connections. `lease` makes the lock of an Item; `slots` bounds syncs under way."""
+    """A process's settings and connections.
+
+    `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together` runs statements for all that
+    need them at the same time; `secrets` follows what is rotated.
+    """
 
     settings: Settings
     database: Database
@@ -31,6 +61,8 @@ class Resources:
     publisher: Publisher
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
+    together: Together
+    secrets: SecretsRefresh
 
 
 @asynccontextmanager
@@ -42,9 +74,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
     """
     async with AsyncExitStack() as stack:
-        install_keyring(EncryptionKeyProvider.load_keyring())
+        secrets = SecretsRefresh(secrets_manager, adopt_keyring, strength_check(settings))
+        secrets.start()
+        stack.callback(secrets.stop)
         secret = get_secret(SecretName.PLAID_SECRET) or ""
-        database = open_database(settings, secrets_manager.get_database_url())
+        database = open_database(
+            settings, secrets_manager.get_database_url(), secrets_manager.look_up_database_password
+        )
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
         redis = open_redis(settings)
@@ -54,9 +90,29 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(publisher.close)
         plaid = PlaidClient(settings, secret)
         stack.callback(plaid.close)
+        secrets.follow(lambda values: partial(plaid.use_secret, values.get(SecretName.PLAID_SECRET) or secret))
+        await stack.enter_async_context(running(secrets.run(settings.secrets_refresh_seconds)))
+
+        scripts = PipelinedScripts(redis)
 
         def lease(item_id: UUID) -> DistributedLock:
-            return DistributedLock(redis, f"item:{item_id}", ttl_seconds=settings.sync_lock_ttl_seconds)
+            return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots)
+        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database), secrets)
+
+
+def adopt_keyring(values: SecretValues) -> Callable[[], None]:
+    """Build the keyring of these secrets, to be installed with the others."""
+    return partial(install_keyring, EncryptionKeyProvider.load_keyring(values.get))
+
+
+@asynccontextmanager
+async def running(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine beside the body, and end it with the body."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -5,12 +5,12 @@ from itertools import islice
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import inspect
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.database import Database
+from core.encryption.column import sealed_values
 from core.identity import new_id
 from core.models import PlaidItem
 
@@ -47,9 +47,7 @@ async def _register(session: AsyncSession, new: NewItem, actor: str) -> list[UUI
         id=new_id(), user_id=new.user_id, plaid_item_id=new.plaid_item_id, institution_id=new.institution_id
     )
     row.plaid_access_token = new.access_token
-    # The row's own dictionary has the envelope; reading the attribute would reveal the token.
-    values = {key: value for key, value in inspect(row).dict.items() if not key.startswith("_")}
-    statement = insert(PlaidItem).values(values).on_conflict_do_nothing(index_elements=["plaid_item_id"])
+    statement = insert(PlaidItem).values(sealed_values(row)).on_conflict_do_nothing(index_elements=["plaid_item_id"])
     if (await session.execute(statement.returning(PlaidItem.id))).first() is None:
         return []
     context = AuditContext(user_id=new.user_id, institution_id=new.institution_id)

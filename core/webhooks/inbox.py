@@ -90,6 +90,7 @@ async def _mark_dirty(session: AsyncSession, item_id: UUID | None) -> None:
     # The version stays: a sync under way may still commit, it only has to be followed by one more.
     values = {
         "sync_requested_at": func.clock_timestamp(),
+        "webhook_seen_at": func.now(),
         "next_sync_at": func.least(func.coalesce(PlaidItem.next_sync_at, func.now()), func.now()),
     }
     await session.execute(

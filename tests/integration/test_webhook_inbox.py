@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from core.broker.publisher import queued_key
 from core.errors import WebhookRejectedError
 from core.items.registration import NewItem, register_items
+from core.locking.redis_lock import item_lease, keys_of
 from core.plaid.webhook_verification import VerifiedWebhook
 from core.webhooks.inbox import receive_webhook
 
@@ -39,7 +39,7 @@ async def test_an_update_is_remembered_and_sent_for_once(resources, item_id):
     later = VerifiedWebhook(datetime(2026, 5, 3, tzinfo=UTC), PROOF.body_sha256)
     assert await receive_webhook(resources, body(), later)
     assert await count(resources, "webhook_events") == 2
-    assert await resources.redis.exists(queued_key(item_id))
+    assert await resources.redis.exists(keys_of(item_lease(item_id))[2])
     assert await resources.redis.llen("sync.webhook") == 1
 
 
