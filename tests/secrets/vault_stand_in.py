@@ -29,7 +29,7 @@ class VaultServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802 - http.server's name
+    def do_GET(self):
         if self.server.sealed:
             self.answer(503, {"errors": ["Vault is sealed"]})
         elif self.headers["X-Vault-Token"] not in self.server.tokens:
@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, {"errors": []})
 
-    def do_POST(self):  # noqa: N802 - http.server's name
+    def do_POST(self):
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         method = self.path.removeprefix("/v1/auth/").removesuffix("/login")
         if self.server.logins.get(method) != given:
