@@ -1,7 +1,6 @@
 """The settings of a process: read once from the environment, checked as a whole, frozen."""
 
 from enum import StrEnum
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -151,7 +150,7 @@ class Settings(BaseSettings):
         """Whether the strict rules hold."""
         return self.environment is Environment.PRODUCTION
 
-    @cached_property
+    @property
     def plaid_host(self) -> str:
         """Plaid's address for this environment, or the override's."""
         return (self.plaid_base_url or PLAID_HOSTS[self.plaid_env]).rstrip("/")
