@@ -10,6 +10,8 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from core.audit.alerts.rules import load_rules
+from core.audit.policy import install_policy, uninstall_policy
 from core.batching import Batched
 from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
@@ -19,6 +21,7 @@ from core.locking import DistributedLock
 from core.locking.pipelined import PipelinedScripts
 from core.locking.redis_lock import item_lease
 from core.plaid.client import PlaidClient
+from core.plaid.limits import Budget, Limits
 from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
@@ -51,7 +54,7 @@ class Resources:
     """A process's settings and connections.
 
     `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together` runs statements for all that
-    need them at the same time; `secrets` follows what is rotated.
+    need them at the same time; `budget` is what the fleet may ask of Plaid; `secrets` follows what is rotated.
     """
 
     settings: Settings
@@ -62,6 +65,7 @@ class Resources:
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
     together: Together
+    budget: Budget
     secrets: SecretsRefresh
 
 
@@ -83,9 +87,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
+        load_rules(settings.audit_alert_rules)
+        install_policy(settings, database)
+        stack.callback(uninstall_policy)
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
+        budget = Budget(redis, Limits.of(settings))
+        stack.push_async_callback(budget.close)
         publisher = Publisher(settings, redis)
         stack.callback(publisher.close)
         plaid = PlaidClient(settings, secret)
@@ -99,7 +108,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database), secrets)
+        opened = (settings, database, redis, plaid, publisher, lease, slots, Together(database), budget, secrets)
+        yield Resources(*opened)
 
 
 def adopt_keyring(values: SecretValues) -> Callable[[], None]:

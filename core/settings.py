@@ -1,7 +1,13 @@
 """The settings of a process: read once from the environment, checked as a whole, frozen."""
 
 from enum import StrEnum
+<<<<<<< HEAD
 from typing import Annotated, Any, Literal
+=======
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+    database_pooler: Literal["none", "pgbouncer"] = "none"
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -80,6 +86,9 @@ class Settings(BaseSettings):
     plaid_base_url: str | None = None
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    # 0 is what Plaid publishes for the environment: core.plaid.shared_budget.
+    plaid_rate_per_item_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    plaid_rate_per_client_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
 
     sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
     sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
@@ -88,11 +97,19 @@ class Settings(BaseSettings):
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
 
+    audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    audit_export_directory: Path | None = None
+    audit_alert_rules: Path | None = None
+    audit_alert_webhook_url: str | None = None
+    audit_retention_days: Annotated[int, Field(ge=1)] = 2557
+    sync_run_retention_days: Annotated[int, Field(ge=1)] = 90
+    webhook_retention_days: Annotated[int, Field(ge=1)] = 90
+
     database_pooler: Literal["none", "pgbouncer"] = "none"
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
-    @field_validator("secrets_provider", "accept_risk", mode="before")
+    @field_validator("secrets_provider", "accept_risk", "audit_public_keys", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -129,6 +146,13 @@ class Settings(BaseSettings):
     def _check_plaid_base_url(cls, value: str | None) -> str | None:
         if value is not None:
             TypeAdapter(AnyHttpUrl).validate_python(value)
+        return value
+
+    @field_validator("audit_alert_webhook_url")
+    @classmethod
+    def _check_audit_alert_webhook_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+            raise ValueError("would send alerts in the clear; accepted are https:// and, on this host, http://")
         return value
 
     @model_validator(mode="after")

@@ -102,4 +102,16 @@ class ConsumeAudit:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit)
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Drop what is past its retention: beat's, each hour."""
+
+    wire_name: ClassVar[str] = "maintenance.prune"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the settings know what is past."""
+        return {}
+
+
+MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, Prune)
