@@ -18,7 +18,9 @@ from scripts import setup_security, validate_security
 
 app = typer.Typer(no_args_is_help=True, help="Secrets, the database's roles, and the checks.")
 
-PasswordFile = Annotated[Path | None, typer.Option(help="A file with the role's new password; without one it keeps its own.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="A file with the role's new password; without one it keeps its own.")
+]
 
 
 @app.command("setup")

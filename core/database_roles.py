@@ -19,9 +19,9 @@ from core.errors import ConfigurationError
 
 PREFIX = "manna"
 # What the writer may do where it may not do everything: sealed events stay as they are.
-INSERT_ONLY = ("audit_events", "audit_checkpoints")
 NARROWED = {
-    **dict.fromkeys(INSERT_ONLY, "SELECT, INSERT"),
+    "audit_events": "SELECT, INSERT",
+    "audit_checkpoints": "SELECT, INSERT, UPDATE (exported_at)",
     "audit_chain": "SELECT, UPDATE",
     "audit_outbox": "SELECT, INSERT, DELETE",
     "alembic_version": "SELECT",

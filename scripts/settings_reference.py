@@ -16,7 +16,7 @@ from core.settings import ACCEPTABLE_RISKS, Settings, variable_name
 PATH = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 INTRODUCTION = """# Settings
 
-Made from the code by `python -m scripts.settings_reference`; a test holds it to it. Every setting is an environment
+Made from the code by `python -m scripts.settings_reference`; a test compares the two. Every setting is an environment
 variable; in development `.env` counts as well, and the environment wins. A wrong value stops every process at start
 with one line that names the variable and what is accepted.
 
@@ -26,9 +26,10 @@ with one line that names the variable and what is accepted.
 SECRETS = """
 ## Secrets
 
-Looked up in the order of `SECRETS_PROVIDER` ({providers}). Each is the variable below, the variable with `_FILE` that
-names a file, a file of the secret's name in `CREDENTIALS_DIRECTORY`, `SECRETS_DIRECTORY` or `/run/secrets`, the AWS
-secret `AWS_SECRETS_PREFIX` + name, or the field of that name in Vault's document `VAULT_MOUNT`/`VAULT_PATH`. Vault's
+Looked up in the order of `SECRETS_PROVIDER` ({providers}). Each is the variable below, the variable
+with `_FILE` that names a file, a file of the secret's name in `CREDENTIALS_DIRECTORY`, `SECRETS_DIRECTORY` or
+`/run/secrets`, the AWS secret `AWS_SECRETS_PREFIX` + name, or the field of that name in Vault's document
+`VAULT_MOUNT`/`VAULT_PATH`. Vault's
 own log-in is `VAULT_TOKEN`, or `VAULT_ROLE_ID` with `VAULT_SECRET_ID` (each also as `_FILE`), or
 `VAULT_KUBERNETES_ROLE`; AWS's is boto3's own.
 
@@ -87,12 +88,16 @@ def _range(field: FieldInfo) -> str:
     bounds = []
     for each in field.metadata:
         if isinstance(each, annotated_types.Ge):
-            bounds.append(f"from {each.ge:g}")
+            bounds.append(f"from {_number(each.ge)}")
         elif isinstance(each, annotated_types.Gt):
-            bounds.append(f"above {each.gt:g}")
+            bounds.append(f"above {_number(each.gt)}")
         elif isinstance(each, annotated_types.Le):
-            bounds.append(f"to {each.le:g}")
+            bounds.append(f"to {_number(each.le)}")
     return " ".join(bounds)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def main() -> int:

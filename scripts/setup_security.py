@@ -27,6 +27,8 @@ from core.settings import Environment
 DIRECTORY = Path("/etc/manna/secrets")
 MAKERS: Mapping[SecretName, Callable[[], str]] = {
     SecretName.ENCRYPTION_KEY: EncryptionKeyProvider.generate_key,
+    SecretName.AUDIT_SIGNING_KEY: EncryptionKeyProvider.generate_key,
+    SecretName.AUDIT_ALERT_WEBHOOK_SECRET: lambda: secrets.token_urlsafe(32),
     SecretName.JWT_SIGNING_KEY: lambda: secrets.token_urlsafe(48),
     SecretName.DATABASE_PASSWORD: lambda: secrets.token_urlsafe(24),
 }

@@ -1,5 +1,6 @@
 """The audit log: insert-only by trigger and by right, whole, and drained."""
 
+from core.secrets.names import SecretName
 from scripts.validation.check import Severity, check
 from scripts.validation.inspection import Inspection, SchemaFacts
 
@@ -75,3 +76,16 @@ def clock(inspection: Inspection) -> str | None:
     """Nothing was recorded in the future."""
     count = _facts(inspection).events_before_their_time
     return f"{count} events are dated in the future" if count else None
+
+
+@check(
+    "audit.signing_key_present",
+    Severity.HIGH,
+    "Set AUDIT_SIGNING_KEY to what `manna keys generate` prints",
+    needs="secrets",
+    production=True,
+)
+def signing_key_present(inspection: Inspection) -> str | None:
+    """Checkpoints are signed by a key that the database does not know."""
+    present = inspection.secrets and inspection.secrets.get(SecretName.AUDIT_SIGNING_KEY)
+    return None if present else "AUDIT_SIGNING_KEY is missing"

@@ -10,6 +10,7 @@ from scripts.validate_security import inspect
 
 SECRETS = {
     "encryption_key": "4jLZ0q3o7mVJtq8rK1uYB2nXw5sFhCgE9dPpTzA6aQk=",
+    "audit_signing_key": "pR2tYw8KzQ4nVb6mXc0dLf3gHj5sAe7uJi9oT1rWqNk=",
     "jwt_signing_key": "d41f0b7c9a3e5826f1470bc2de9358a64ce17f20b98d3a5561fe0c7248ab93d5",
     "plaid_secret": "7b0e4c19f2a85d36e1c7904bfa2d58",
     "database_password": "Vexing7Plinth9Wombat4Zephyr",

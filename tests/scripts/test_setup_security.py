@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from core.encryption import EncryptionKeyProvider
 from core.secrets.file import FileProvider
 from core.secrets.manager import SecretsManager
+from core.secrets.names import SecretName, variable_of
 from core.secrets.strength import weaknesses
 from core.settings import load_settings
 from scripts import setup_security
@@ -30,10 +31,10 @@ def test_production_gets_a_closed_directory_of_strong_secrets(tmp_path, capsys, 
     directory = tmp_path / "secrets"
     assert setup_security.main(["--environment", "production", "--directory", str(directory)]) == 0
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert modes(directory) == dict.fromkeys(("encryption_key", "jwt_signing_key", "database_password"), 0o600)
+    assert modes(directory) == dict.fromkeys(setup_security.MAKERS, 0o600)
     monkeypatch.setenv("SECRETS_DIRECTORY", str(directory))
-    for variable in ("MANNA_ENCRYPTION_KEY", "JWT_SIGNING_KEY", "DATABASE_PASSWORD", "PLAID_SECRET"):
-        monkeypatch.delenv(variable, raising=False)
+    for name in SecretName:
+        monkeypatch.delenv(variable_of(name), raising=False)
     values = SecretsManager(lambda: load_settings(environment="production", secrets_provider="file")).read()
     assert list(weaknesses(values)) == []
     assert EncryptionKeyProvider.load_keyring(values.get)
@@ -49,7 +50,7 @@ def test_a_second_run_changes_nothing(tmp_path, capsys, environment):
     before = contents(tmp_path)
     assert setup_security.main(arguments) == 0
     assert contents(tmp_path) == before
-    assert capsys.readouterr().out.count("kept  ") == 3
+    assert capsys.readouterr().out.count("kept  ") == len(setup_security.MAKERS)
 
 
 def test_development_keeps_the_lines_that_are_there(tmp_path):

@@ -126,6 +126,7 @@ BREAKS = {
     "audit.chain_and_events_agree": part("schema", chain_seq=7, last_seq=5),
     "audit.head_hash_agrees": part("schema", head_matches=False),
     "audit.outbox_drained": part("schema", outbox_oldest_seconds=4000.0),
+    "audit.signing_key_present": secrets(audit_signing_key=None),
     "audit.clock": part("schema", events_before_their_time=2),
     "redis.reachable": gone("redis"),
     "redis.tls": settings(redis_url="redis://manna@redis/0"),

@@ -1,14 +1,18 @@
 """Rotation while the process runs: read all, build, swap; what is of no use changes nothing."""
 
 import asyncio
+from uuid import uuid4
 
+import asyncpg
 import pytest
+from sqlalchemy import make_url, text
 
 from core.encryption import EncryptionKeyProvider, current_keyring
 from core.errors import ConfigurationError
 from core.resources import open_resources
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
+from core.settings import load_settings
 
 
 @pytest.fixture
@@ -82,6 +86,33 @@ async def test_syncs_under_way_use_one_keyring_while_it_is_swapped(opened, files
 
     await asyncio.gather(rotate(), *(seal_and_open() for _ in range(4)))
     assert current_keyring() is not keyring
+
+
+async def test_the_database_s_password_is_rotated_and_no_task_fails(files, settings, monkeypatch):
+    """Through the whole chain: role, secret's file, provider, pool."""
+    admin = await asyncpg.connect(settings.database_url)
+    role = f"r_{uuid4().hex}"
+    await admin.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'first'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
+    )
+    (files / "database_password").write_text("first\n")
+    url = make_url(settings.database_url).set(username=role, password=None)
+    monkeypatch.setenv("DATABASE_URL", url.render_as_string())
+    async with open_resources(load_settings()) as resources:
+
+        async def task():
+            async with resources.database.connection() as connection:
+                await connection.execute(text("SELECT count(*) FROM plaid_items"))
+
+        for password in ("second", "third"):
+            await admin.execute(f"ALTER ROLE {role} PASSWORD '{password}'")
+            await resources.database.close()  # an empty pool: every task has to log in
+            tasks = [asyncio.create_task(task()) for _ in range(8)]
+            await asyncio.sleep(0)
+            (files / "database_password").write_text(password)
+            await asyncio.gather(*tasks)
+    await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    await admin.close()
 
 
 async def test_nothing_is_held_once_the_process_is_closed(files, settings):
