@@ -128,7 +128,7 @@ def open_database(
     password = str(url.password) if url.password else None
     login = Login(password, look_up_password, settings.connect_timeout_seconds)
     engine = create_async_engine(
-        url.set(password=None),
+        url._replace(password=None),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_recycle=1800,

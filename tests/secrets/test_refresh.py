@@ -96,7 +96,7 @@ async def test_the_database_s_password_is_rotated_and_no_task_fails(files, setti
         f"CREATE ROLE {role} LOGIN PASSWORD 'first'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
     )
     (files / "database_password").write_text("first\n")
-    url = make_url(settings.database_url).set(username=role, password=None)
+    url = make_url(settings.database_url)._replace(username=role, password=None)
     monkeypatch.setenv("DATABASE_URL", url.render_as_string())
     async with open_resources(load_settings()) as resources:
 
