@@ -63,9 +63,10 @@ class Settings(BaseSettings):
 
     environment: Environment = Field(Environment.DEVELOPMENT, validation_alias="MANNA_ENVIRONMENT")
     """Where the process runs; production is strict."""
-    database_url: str = "postgresql://localhost/manna"
+    # Both may hold a password.
+    database_url: str = Field("postgresql://localhost/manna", repr=False)
     """PostgreSQL; any driver suffix, asyncpg is used. libpq's `sslmode`, `sslrootcert`, `sslcert`, `sslkey` count."""
-    redis_url: str = "redis://localhost:6379/0"
+    redis_url: str = Field("redis://localhost:6379/0", repr=False)
     """Broker, leases and limits: `redis://`, `rediss://`, or `sentinel://…?master=NAME`."""
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
     """Where secrets are looked up, in this order."""
@@ -138,7 +139,8 @@ class Settings(BaseSettings):
     """Where sealed months' roots are written before retention drops them."""
     audit_alert_rules: Path | None = None
     """A TOML file of alert rules in place of those that are shipped."""
-    audit_alert_webhook_url: str | None = None
+    # Some receivers' addresses carry a key.
+    audit_alert_webhook_url: str | None = Field(None, repr=False)
     """Where alerts are posted to, signed."""
     audit_retention_days: Annotated[int, Field(ge=1)] = 2557
     """How long audit events are kept."""

@@ -38,3 +38,8 @@ def test_a_wrong_flag_is_one_line(monkeypatch, variable, value, line):
     with pytest.raises(ConfigurationError) as refused:
         load_settings()
     assert str(refused.value).startswith(line)
+
+
+def test_settings_show_no_password():
+    shown = repr(load_settings(database_url="postgresql://u:hunter2@db/manna", redis_url="redis://:hunter2@redis/0"))
+    assert "hunter2" not in shown
