@@ -1,6 +1,7 @@
 """`rediss://` with authority and host name, `sentinel://` with a failover, for redis-py and for kombu alike."""
 
 import asyncio
+import gc
 import ssl
 import sys
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ async def test_the_right_certificate_is_taken_by_both_libraries(redis_url, autho
             assert await redis.llen("maintenance") == 1
 
 
+# redis-py lets go of the transport of a failed handshake without closing it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["expired", "wrong host", "wrong authority"])
 async def test_a_bad_certificate_gets_no_connection(redis_url, authority, stranger, kind):
     certificate = {
@@ -69,6 +72,7 @@ async def test_a_bad_certificate_gets_no_connection(redis_url, authority, strang
         async with open_redis(settings) as redis:
             with pytest.raises(RedisConnectionError, match="certificate"):
                 await redis.ping()
+    gc.collect()  # here, where it is expected, and not in somebody else's test
 
 
 def test_kombu_is_told_to_look_at_the_certificate(authority):
