@@ -7,6 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from core.database import Base, open_database, wait_for_database
+from core.database_roles import Roles, grant, roles_exist
 from core.errors import MannaError
 from core.models import AuditEvent
 from core.secrets import secrets_manager
@@ -45,6 +46,8 @@ async def run() -> None:
         await wait_for_database(database, settings)
         async with database.bare_connection() as connection:
             await connection.run_sync(migrate)
+            if await roles_exist(connection, Roles()):
+                await grant(connection, Roles())
     finally:
         await database.close()
 
