@@ -12,6 +12,14 @@ from sqlalchemy.exc import ArgumentError
 from core.errors import ConfigurationError
 
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
+SECURITY_FLAGS = (
+    "FIELD_ENCRYPTION_ENABLED",
+    "SECURITY_HEADERS_ENABLED",
+    "RATE_LIMITING_ENABLED",
+    "AUDIT_LOGGING_ENABLED",
+    "REQUIRE_HTTPS",
+    "SECURE_COOKIES",
+)
 PLAID_HOSTS = {"sandbox": "https://sandbox.plaid.com", "production": "https://production.plaid.com"}
 
 
@@ -30,6 +38,11 @@ class PlaidEnvironment(StrEnum):
     PRODUCTION = "production"
 
 
+def _in_production(validated: dict[str, Any]) -> bool:
+    # A console on loopback has no certificate: HTTPS and secure cookies are on by default where it counts.
+    return validated.get("environment") is Environment.PRODUCTION
+
+
 class Settings(BaseSettings):
     """Every setting that is not a secret; secrets come from `core.secrets` by name.
 
@@ -42,6 +55,14 @@ class Settings(BaseSettings):
     database_url: str = "postgresql://localhost/manna"
     redis_url: str = "redis://localhost:6379/0"
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
+
+    field_encryption_enabled: bool = True
+    security_headers_enabled: bool = True
+    rate_limiting_enabled: bool = True
+    audit_logging_enabled: bool = True
+    require_https: bool = Field(default_factory=_in_production)
+    secure_cookies: bool = Field(default_factory=_in_production)
+    accept_risk: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="MANNA_ACCEPT_RISK")
 
     plaid_client_id: str = ""
     plaid_env: PlaidEnvironment = PlaidEnvironment.SANDBOX
@@ -59,10 +80,17 @@ class Settings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
-    @field_validator("secrets_provider", mode="before")
+    @field_validator("secrets_provider", "accept_risk", mode="before")
     @classmethod
-    def _split_providers(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("accept_risk")
+    @classmethod
+    def _check_accept_risk(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in value if name not in SECURITY_FLAGS]:
+            raise ValueError(f"names {unknown[0][:40]!r}; accepted are {', '.join(SECURITY_FLAGS)}")
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -96,7 +124,14 @@ class Settings(BaseSettings):
         # Ciphertexts and tokens must not travel in the clear between hosts that we do not own.
         if self.is_production and (self.plaid_base_url or "https://").startswith("http://"):
             raise ValueError("PLAID_BASE_URL must be https:// in production")
+        if self.is_production and (risks := [flag for flag in self.flags_off if flag not in self.accept_risk]):
+            raise ValueError(f"{risks[0]} is off in production; accepted is true, or name it in MANNA_ACCEPT_RISK")
         return self
+
+    @property
+    def flags_off(self) -> tuple[str, ...]:
+        """The security flags that are off, by their variables' names."""
+        return tuple(flag for flag in SECURITY_FLAGS if not getattr(self, flag.lower()))
 
     @property
     def is_production(self) -> bool:
@@ -109,9 +144,18 @@ class Settings(BaseSettings):
         return (self.plaid_base_url or PLAID_HOSTS[self.plaid_env]).rstrip("/")
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    field = str(location[0]) if location else ""
-    return "MANNA_ENVIRONMENT" if field in {"environment", "MANNA_ENVIRONMENT"} else field.upper()
+def variable_name(field: str) -> str:
+    """Return the environment variable of a field of `Settings`."""
+    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
+    return str(alias or field).upper()
+
+
+def _reason(kind: str, message: str) -> str:
+    if kind.startswith("bool_"):
+        return "is neither yes nor no; accepted are true and false"
+    if kind in {"enum", "literal_error"}:
+        return message.replace("Input should be", "is unknown; accepted are")
+    return message.removeprefix("Value error, ").replace("Input should be", "should be")
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -127,6 +171,6 @@ def load_settings(**overrides: Any) -> Settings:
             settings = Settings(_env_file=".env", **overrides)  # type: ignore[call-arg]  # pydantic-settings' own
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise ConfigurationError(f"{_variable(first['loc'])} {reason}".strip()) from None
+        variable = variable_name(str(first["loc"][0])) if first["loc"] else ""
+        raise ConfigurationError(f"{variable} {_reason(first['type'], first['msg'])}".strip()) from None
     return settings
