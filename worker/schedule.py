@@ -1,11 +1,12 @@
-"""What beat ticks: both entries only wake somebody who asks the database what there is to do."""
+"""What beat ticks: every entry only wakes somebody who asks the database what there is to do."""
 
 from typing import Any
 
-from core.broker.messages import ConsumeAudit, DispatchDue, Message
+from core.broker.messages import ConsumeAudit, DispatchDue, Message, RevokeItems
 from core.settings import Settings
 
 AUDIT_SECONDS = 10.0
+REMOVAL_SECONDS = 30.0
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -13,6 +14,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     return {
         "dispatch-due-items": _entry(DispatchDue(), settings.sync_dispatch_seconds),
         "consume-audit-outbox": _entry(ConsumeAudit(), AUDIT_SECONDS),
+        "revoke-removed-items": _entry(RevokeItems(), REMOVAL_SECONDS),
     }
 
 

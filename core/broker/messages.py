@@ -102,4 +102,16 @@ class ConsumeAudit:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit)
+@dataclass(frozen=True, slots=True)
+class RevokeItems:
+    """Have Plaid forget the Items whose removal is due: a wake-up, the removals themselves are in the database."""
+
+    wire_name: ClassVar[str] = "items.revoke"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is due."""
+        return {}
+
+
+MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, RevokeItems)

@@ -4,6 +4,8 @@ from core.models.account import Account
 from core.models.audit_chain import AuditChain
 from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
+from core.models.idempotency_key import IdempotencyKey
+from core.models.item_removal import ItemRemoval
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.transaction import Transaction
@@ -14,6 +16,8 @@ __all__ = [
     "AuditChain",
     "AuditEvent",
     "AuditOutbox",
+    "IdempotencyKey",
+    "ItemRemoval",
     "ItemStatus",
     "PlaidItem",
     "RunStatus",

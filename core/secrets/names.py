@@ -10,6 +10,7 @@ class SecretName(StrEnum):
     ENCRYPTION_KEYS_PREVIOUS = "encryption_keys_previous"
     DATABASE_PASSWORD = "database_password"  # noqa: S105 - the name, not the password
     JWT_SIGNING_KEY = "jwt_signing_key"
+    JWT_SIGNING_KEYS_PREVIOUS = "jwt_signing_keys_previous"
     PLAID_SECRET = "plaid_secret"  # noqa: S105 - the name, not the secret
 
 

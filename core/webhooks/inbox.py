@@ -1,98 +1,114 @@
-"""Receive: remember once, mark the Item, and only then send for the sync."""
+"""Receive: read, keep together with whatever else waits, and only then answer and send for the sync.
 
+Deliveries that arrive while a transaction is under way share the next one. So a burst costs a commit per batch and
+not per webhook, and the answer still comes after the commit that holds the delivery.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import SQLAlchemyError
 
-from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.errors import WebhookRejectedError
-from core.identity import new_id
-from core.models import ItemStatus, PlaidItem, SyncTrigger, WebhookEvent
+from core.broker.messages import RevokeItems
+from core.models import SyncTrigger
 from core.plaid.webhook_verification import VerifiedWebhook
 from core.resources import Resources
+from core.webhooks.deliveries import Delivery, Kept, keep_deliveries, read_delivery
 
 log = structlog.get_logger()
 
-# Those after which /transactions/sync has something new to say. The rest is remembered, and has its effect later.
-LEADS_TO_A_SYNC = frozenset({("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), ("ITEM", "LOGIN_REPAIRED")})
-GONE = (ItemStatus.REVOKED, ItemStatus.REMOVED)
+BATCH = 200
+Waiting = tuple[Delivery, "asyncio.Future[bool]"]
 
 
-class WebhookBody(msgspec.Struct):
-    """The fields that every webhook has; the rest stays in the payload."""
+class Inbox:
+    """Plaid's deliveries into one process."""
 
-    webhook_type: str
-    webhook_code: str
-    item_id: str | None = None
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._waiting: list[Waiting] = []
+        self._to_sync: dict[UUID, None] = {}
+        self._draining: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Task[None]] = set()
 
+    async def receive(self, body: bytes, proof: VerifiedWebhook) -> bool:
+        """Make a verified webhook durable with its effect, and tell whether it was new.
 
-async def receive_webhook(resources: Resources, body: bytes, proof: VerifiedWebhook) -> bool:
-    """Make a verified webhook durable, send for the sync that it asks for, and tell whether it was new.
+        When this returns, the work is in the database: the message that is sent next may get lost, the dispatcher
+        finds the Item again. Source: Plaid, webhooks; no delivery id exists, so `proof.delivery_key` is ours.
 
-    When this returns, the work is in the database: a message that is lost afterwards is found again by the
-    dispatcher. Source: Plaid, webhooks; no delivery id exists, so `proof.delivery_key` is ours.
+        Raises:
+            WebhookRejectedError: Plaid signed it, and yet it is no webhook.
+            SQLAlchemyError, OSError: it could not be made durable; nothing of it was kept.
+        """
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((read_delivery(body, proof), future))
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return await future
 
-    Raises:
-        WebhookRejectedError: Plaid signed it, and yet it is no webhook.
-    """
-    try:
-        told = msgspec.json.decode(body, type=WebhookBody)
-        payload: dict[str, Any] = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
-        raise WebhookRejectedError("the body is not a webhook") from None
-    async with resources.database.transaction() as session:
-        item_id = await _find_item(session, told.item_id)
-        if not await _remember(session, told, payload, proof, item_id):
-            return False
-        wanted = item_id is not None and (told.webhook_type, told.webhook_code) in LEADS_TO_A_SYNC
-        if wanted:
-            await _mark_dirty(session, item_id)
-    if wanted and item_id is not None:
-        await resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
-    return True
+    async def idle(self) -> None:
+        """Return once everything received is kept, and sent for."""
+        while tasks := [task for task in (self._draining, self._publishing, *self._late) if task is not None]:
+            await asyncio.wait(tasks)
 
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                await self._keep(batch)
+        finally:
+            self._draining = None
 
-async def _find_item(session: AsyncSession, plaid_item_id: str | None) -> UUID | None:
-    query = select(PlaidItem.id).where(PlaidItem.plaid_item_id == plaid_item_id, PlaidItem.status.not_in(GONE))
-    return (await session.execute(query)).scalar_one_or_none()
+    async def _keep(self, batch: Sequence[Waiting], *, wait: bool = False) -> None:
+        deliveries = [delivery for delivery, _ in batch]
+        try:
+            async with self._resources.database.transaction() as session:
+                kept = await keep_deliveries(session, deliveries, wait=wait)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            await self._failed(batch, error)
+            return
+        self._answer(batch, kept)
+        await self._send_for(kept)
 
+    async def _failed(self, batch: Sequence[Waiting], error: Exception) -> None:
+        if len(batch) > 1:
+            # One of them may be the cause: the others must not share its fate.
+            for one in batch:
+                await self._keep([one])
+            return
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
 
-async def _remember(
-    session: AsyncSession, told: WebhookBody, payload: dict[str, Any], proof: VerifiedWebhook, item_id: UUID | None
-) -> bool:
-    values = {
-        "id": new_id(),
-        "delivery_key": proof.delivery_key,
-        "webhook_type": told.webhook_type,
-        "webhook_code": told.webhook_code,
-        "plaid_item_id": told.item_id,
-        "item_id": item_id,
-        "payload": payload,
-        "issued_at": proof.issued_at,
-    }
-    statement = insert(WebhookEvent).values(values).on_conflict_do_nothing(index_elements=["delivery_key"])
-    if (await session.execute(statement.returning(WebhookEvent.id))).first() is None:
-        return False
-    context = AuditContext(webhook_type=told.webhook_type, webhook_code=told.webhook_code)
-    resource = f"item:{item_id}" if item_id else f"plaid_item:{told.item_id}"
-    await log_audit_event(
-        AuditEventType.WEBHOOK_RECEIVED, "A webhook was received", session=session, context=context, resource=resource
-    )
-    return True
+    def _answer(self, batch: Sequence[Waiting], kept: Kept) -> None:
+        for delivery, future in batch:
+            if delivery in kept.passed_over:
+                self._in_background(self._keep([(delivery, future)], wait=True))
+            elif not future.done():
+                future.set_result(delivery in kept.new)
 
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
-async def _mark_dirty(session: AsyncSession, item_id: UUID | None) -> None:
-    # The version stays: a sync under way may still commit, it only has to be followed by one more.
-    values = {
-        "sync_requested_at": func.clock_timestamp(),
-        "next_sync_at": func.least(func.coalesce(PlaidItem.next_sync_at, func.now()), func.now()),
-    }
-    await session.execute(
-        update(PlaidItem).where(PlaidItem.id == item_id).values(values),
-        execution_options={"synchronize_session": False},
-    )
+    async def _send_for(self, kept: Kept) -> None:
+        self._to_sync.update(dict.fromkeys(kept.to_sync))
+        if self._to_sync and self._publishing is None:
+            self._publishing = asyncio.create_task(self._publish())
+        if kept.ends_access:
+            await self._resources.publisher.publish(RevokeItems())
+
+    async def _publish(self) -> None:
+        try:
+            while self._to_sync:
+                item_id = next(iter(self._to_sync))
+                del self._to_sync[item_id]
+                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
+        finally:
+            self._publishing = None
