@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import make_url
 
+from core.audit.policy import install_policy, uninstall_policy
 from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
@@ -49,6 +50,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database = open_database(settings, secrets_manager.get_database_url())
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
+        install_policy(settings, database)
+        stack.callback(uninstall_policy)
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)

@@ -1,43 +1,87 @@
 """Writes an event into the caller's transaction: the change and its record stand or fall together."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+import structlog
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.audit.events import AuditContext, AuditEventType
+from core.audit.context import AuditContext, clean, split_context
+from core.audit.counting import CONTEXT_DROPPED, count
+from core.audit.events import AuditEventType
+from core.audit.policy import current_policy
+from core.database import Database
 from core.identity import new_id
 from core.models import AuditOutbox
 
 SYSTEM = "manna-sync"
+
+log = structlog.get_logger()
 
 
 async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but two named
     event_type: AuditEventType,
     message: str,
     *,
-    session: AsyncSession,
-    context: AuditContext | None = None,
+    context: AuditContext | Mapping[str, Any] | None = None,
+    session: AsyncSession | None = None,
+    database: Database | None = None,
     actor: str = SYSTEM,
     resource: str | None = None,
 ) -> None:
     """Record an event with the change that it is about: both are there after the commit, or neither is.
 
+    When it returns without `session`, the event is committed, so it may precede what it announces.
+    `AUDIT_LOGGING_ENABLED=false` makes it write nothing.
+
     Args:
         event_type: what happened.
         message: one constant sentence for people; facts belong into `context`.
-        session: the transaction of the change.
         context: the circumstances, from the allow-list.
+        session: the transaction of the change; without it the event is committed in one of its own.
+        database: where that one is opened; the database of this process's resources if left out.
         actor: who did it, `kind:name`.
         resource: what it was done to, `kind:id`.
+
+    Raises:
+        TypeError: a context field is not on the allow-list (production drops and counts it instead), or there is
+            neither a session nor a database.
     """
+    policy = current_policy()
+    if not policy.enabled:
+        return
     values = {
         "event_id": new_id(),
         "event_type": event_type.value,
         "occurred_at": datetime.now(UTC),
-        "actor": actor,
-        "resource": resource,
-        "message": message,
-        "context": (context or AuditContext()).as_json(),
+        "actor": clean(actor),
+        "resource": None if resource is None else clean(resource),
+        "message": clean(message),
+        "context": _allowed(event_type, context, strict=policy.strict).as_json(),
     }
-    await session.execute(insert(AuditOutbox).values(values))
+    statement = insert(AuditOutbox).values(values)
+    if session is not None:
+        await session.execute(statement)
+        return
+    own = database or policy.database
+    if own is None:
+        raise TypeError("log_audit_event needs a session or a database: this process has opened no resources")
+    async with own.connection() as connection:
+        await connection.execute(statement)
+
+
+def _allowed(
+    event_type: AuditEventType, given: AuditContext | Mapping[str, Any] | None, *, strict: bool
+) -> AuditContext:
+    if not isinstance(given, Mapping):
+        return given or AuditContext()
+    context, refused = split_context(given)
+    if refused and strict:
+        raise TypeError(f"audit context does not take {', '.join(refused)}; accepted are the fields of AuditContext")
+    if refused:
+        # The names alone: a value that nobody allowed may be a secret.
+        log.warning("audit_context_dropped", event_type=event_type.value, fields=refused)
+        count(CONTEXT_DROPPED, len(refused))
+    return context
