@@ -60,7 +60,14 @@ class DuplicateItemError(MannaError):
         self.item_id = item_id
 
 
-class ItemBusyError(MannaError):
+class InvalidCursorError(MannaError):
+    """A page's cursor that this listing never gave out."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is not one of this listing's; begin again without one")
+
+
+class ItemNotUsableError(MannaError):
     """What was asked for does not go with the Item's present status."""
 
 

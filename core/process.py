@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from core.errors import MannaError
+from core.heartbeat import keep_beating
 from core.resources import Resources, open_resources
 from core.settings import Settings
 
@@ -25,6 +26,7 @@ class Process:
         self._context: AbstractAsyncContextManager[Resources] = open_resources(settings)
         try:
             self._resources: Resources = self._wait(self._context.__aenter__())
+            self._heartbeat = asyncio.run_coroutine_threadsafe(keep_beating(self._resources.redis), self._loop)
         except BaseException:
             self._stop()
             raise
@@ -45,6 +47,7 @@ class Process:
     def close(self) -> None:
         """Close the resources in the loop that opened them, then the loop."""
         try:
+            self._heartbeat.cancel()
             self._wait(self._context.__aexit__(None, None, None), CLOSE_SECONDS)
         finally:
             self._stop()

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -69,6 +70,16 @@ class Settings(BaseSettings):
     plaid_base_url: str | None = None
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    plaid_client_name: Annotated[str, Field(min_length=1, max_length=30)] = "Manna Sync"
+    plaid_language: Annotated[str, Field(pattern="^[a-z]{2}$")] = "en"
+    plaid_country_codes: Annotated[tuple[str, ...], NoDecode] = ("US",)
+    plaid_days_requested: Annotated[int, Field(ge=1, le=730)] = 730
+    plaid_redirect_uri: str | None = None
+
+    public_url: str | None = None
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    api_rate_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    webhook_rate_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 60_000
 
     sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
     sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
@@ -80,7 +91,7 @@ class Settings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
-    @field_validator("secrets_provider", "accept_risk", mode="before")
+    @field_validator("secrets_provider", "accept_risk", "plaid_country_codes", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -112,7 +123,17 @@ class Settings(BaseSettings):
             raise ValueError("has an unknown scheme; accepted are redis://, rediss:// and sentinel://")
         return value
 
-    @field_validator("plaid_base_url")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_trusted_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("names no network; accepted are addresses and networks, 10.0.0.0/8") from None
+        return value
+
+    @field_validator("plaid_base_url", "public_url", "plaid_redirect_uri")
     @classmethod
     def _check_plaid_base_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -137,6 +158,11 @@ class Settings(BaseSettings):
     def is_production(self) -> bool:
         """Whether the strict rules hold."""
         return self.environment is Environment.PRODUCTION
+
+    @property
+    def webhook_url(self) -> str | None:
+        """Where Plaid sends webhooks to; None while `PUBLIC_URL` does not say where we are."""
+        return None if self.public_url is None else self.public_url.rstrip("/") + "/webhooks/plaid"
 
     @cached_property
     def plaid_host(self) -> str:

@@ -55,6 +55,14 @@ async def remove_item(resources: Resources, item_id: UUID, actor: str) -> None:
 
 
 async def _take_out(session: AsyncSession, item_id: UUID, actor: str) -> None:
+    await log_audit_event(
+        AuditEventType.ITEM_STATUS_CHANGED,
+        "An Item was taken out of service",
+        session=session,
+        context=AuditContext(item_status=ItemStatus.REMOVED.value),
+        actor=actor,
+        resource=f"item:{item_id}",
+    )
     # The version moves so that a sync under way commits nothing and cannot set the Item active again.
     values = {"status": ItemStatus.REMOVED, "next_sync_at": None, "version": PlaidItem.version + 1}
     await session.execute(
@@ -69,13 +77,6 @@ async def request_removals(session: AsyncSession, item_ids: Sequence[UUID], acto
     for item_id in item_ids:
         values = {"item_id": item_id, "requested_by": actor}
         await session.execute(insert(ItemRemoval).values(values).on_conflict_do_nothing(index_elements=["item_id"]))
-        await log_audit_event(
-            AuditEventType.ITEM_REMOVAL_REQUESTED,
-            "An Item's removal was asked for",
-            session=session,
-            actor=actor,
-            resource=f"item:{item_id}",
-        )
 
 
 async def revoke_due(resources: Resources) -> int:
@@ -130,7 +131,14 @@ async def _revoke(resources: Resources, removal: DueRemoval) -> bool:
         if not isinstance(error, ItemIsGoneError) and error.error_code not in ALREADY_GONE:
             await _postpone(resources, removal, error)
             return False
+    await _close(resources, removal)
+    return True
+
+
+async def _close(resources: Resources, removal: DueRemoval) -> None:
     async with resources.database.transaction() as session:
+        # Dead at Plaid; here it is overwritten as well, so that no backup from now on holds it.
+        (await session.get_one(PlaidItem, removal.item_id)).plaid_access_token = ""
         done = update(ItemRemoval).where(ItemRemoval.item_id == removal.item_id, ItemRemoval.removed_at.is_(None))
         await session.execute(done.values(removed_at=func.now(), error_code=None))
         await log_audit_event(
@@ -139,7 +147,6 @@ async def _revoke(resources: Resources, removal: DueRemoval) -> bool:
             session=session,
             resource=f"item:{removal.item_id}",
         )
-    return True
 
 
 async def _postpone(resources: Resources, removal: DueRemoval, error: SyncError) -> None:

@@ -164,7 +164,18 @@ async def _apply(session: AsyncSession, effect: Effect, item_ids: list[UUID]) ->
         await session.execute(changed, execution_options={"synchronize_session": False})
     if effect.ends_access:
         await request_removals(session, item_ids, PLAID)
+    if "status" in effect.values:
+        await _record_status(session, effect, item_ids)
     if effect.revoked_account is not None:
         theirs = (Account.item_id.in_(item_ids), Account.account_id == effect.revoked_account)
         revoked = update(Account).where(*theirs).values(revoked_at=func.coalesce(Account.revoked_at, func.now()))
         await session.execute(revoked, execution_options={"synchronize_session": False})
+
+
+async def _record_status(session: AsyncSession, effect: Effect, item_ids: list[UUID]) -> None:
+    kind = AuditEventType.ITEM_REVOKED if effect.ends_access else AuditEventType.ITEM_STATUS_CHANGED
+    context = AuditContext(error_code=effect.values["error_code"])
+    for item_id in item_ids:
+        await log_audit_event(
+            kind, "Plaid told about an Item's access", session=session, context=context, resource=f"item:{item_id}"
+        )

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import case, func
+from sqlalchemy import func
 
 from core.errors import ItemIsGoneError, UserMustActError
+from core.items.notices import REPAIRED_VALUES, SYNC_VALUES
 from core.models import ItemStatus, PlaidItem
 from core.plaid.errors import classify
 
@@ -31,23 +32,7 @@ class Effect:
 
 
 NOTHING = Effect()
-# The version stays: a sync under way may still commit, it only has to be followed by one more.
-SYNC_VALUES = {
-    "sync_requested_at": func.clock_timestamp(),
-    "next_sync_at": func.least(func.coalesce(PlaidItem.next_sync_at, func.now()), func.now()),
-}
 SYNC = Effect(SYNC_VALUES, leads_to_sync=True)
-# Shared by the webhook and by a person who says that update mode is done: the sync that follows finds out.
-REPAIRED_VALUES = {
-    "status": case((PlaidItem.status == ItemStatus.NEEDS_REAUTH, ItemStatus.ACTIVE), else_=PlaidItem.status),
-    "error_type": None,
-    "error_code": None,
-    "consecutive_failures": 0,
-    "access_ends_at": None,
-    "access_ends_reason": None,
-    "new_accounts_at": None,
-    **SYNC_VALUES,
-}
 
 
 def effect_of(webhook_type: str, webhook_code: str, payload: Payload) -> Effect:

@@ -6,8 +6,7 @@ not per webhook, and the answer still comes after the commit that holds the deli
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +16,9 @@ from core.models import SyncTrigger
 from core.plaid.webhook_verification import VerifiedWebhook
 from core.resources import Resources
 from core.webhooks.deliveries import Delivery, Kept, keep_deliveries, read_delivery
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 log = structlog.get_logger()
 
