@@ -1,8 +1,9 @@
-"""Webhooks, once verified."""
+"""Webhooks, once verified: kept once, with their effect."""
 
+import asyncio
+import hashlib
 import json
 from datetime import UTC, datetime
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -11,45 +12,168 @@ from core.broker.publisher import queued_key
 from core.errors import WebhookRejectedError
 from core.items.registration import NewItem, register_items
 from core.plaid.webhook_verification import VerifiedWebhook
-from core.webhooks.inbox import receive_webhook
+from core.webhooks.effects import EFFECTS
+from core.webhooks.inbox import Inbox
 
-PROOF = VerifiedWebhook(datetime(2026, 5, 2, tzinfo=UTC), "ab" * 32)
+DAY = datetime(2026, 5, 2, tzinfo=UTC)
 
 
-def body(**changes):
-    told = {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "itm1"}
-    return json.dumps(told | changes).encode()
+def webhook(kind="TRANSACTIONS", code="SYNC_UPDATES_AVAILABLE", item_id="itm1", **fields):
+    return json.dumps({"webhook_type": kind, "webhook_code": code, "item_id": item_id, **fields}).encode()
+
+
+def proof(body, at=DAY):
+    return VerifiedWebhook(at, hashlib.sha256(body).hexdigest())
 
 
 @pytest.fixture
-async def item_id(resources) -> UUID:
-    token = "access-sandbox-1"
-    (registered,) = await register_items(resources.database, [NewItem("u1", "itm1", token)], "operator:test")
+async def inbox(resources):
+    inbox = Inbox(resources)
+    yield inbox
+    await inbox.idle()
+
+
+@pytest.fixture
+async def item_id(resources):
+    (registered,) = await register_items(resources.database, [NewItem("u1", "itm1", "access-sandbox-1")], "operator:t")
     return registered
 
 
-async def count(resources, table):
+async def rows(resources, statement, **values):
     async with resources.database.connection() as connection:
-        return (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one()
+        found = await connection.execute(text(statement), values)
+        return [dict(row._mapping) for row in found] if found.returns_rows else []
 
 
-async def test_an_update_is_remembered_and_sent_for_once(resources, item_id):
-    assert await receive_webhook(resources, body(), PROOF)
-    assert not await receive_webhook(resources, body(), PROOF)
-    later = VerifiedWebhook(datetime(2026, 5, 3, tzinfo=UTC), PROOF.body_sha256)
-    assert await receive_webhook(resources, body(), later)
-    assert await count(resources, "webhook_events") == 2
+async def receive(inbox, body, at=DAY):
+    new = await inbox.receive(body, proof(body, at))
+    await inbox.idle()
+    return new
+
+
+async def test_an_update_is_remembered_and_sent_for_once(resources, inbox, item_id):
+    body = webhook()
+    assert await receive(inbox, body)
+    assert not await receive(inbox, body)
+    assert await receive(inbox, body, datetime(2026, 5, 3, tzinfo=UTC))
+    assert await rows(resources, "SELECT count(*), count(DISTINCT item_id) FROM webhook_events") == [
+        {"count": 2, "count_1": 1}
+    ]
     assert await resources.redis.exists(queued_key(item_id))
+    assert await resources.redis.llen("sync.webhook") == 1
+    assert await rows(resources, "SELECT sync_requested_at IS NOT NULL AS asked FROM plaid_items") == [{"asked": True}]
+
+
+async def test_a_burst_is_kept_whole_and_each_delivery_once(resources, inbox, item_id):
+    bodies = [webhook(number=number // 2) for number in range(60)]
+    new = await asyncio.gather(*(inbox.receive(body, proof(body)) for body in bodies))
+    await inbox.idle()
+    assert sorted(new) == [False] * 30 + [True] * 30
+    assert await rows(resources, "SELECT count(*) FROM webhook_events") == [{"count": 30}]
+    events = "SELECT count(*) FROM audit_outbox WHERE event_type = 'plaid:webhook:received'"
+    assert await rows(resources, events) == [{"count": 30}]
     assert await resources.redis.llen("sync.webhook") == 1
 
 
-async def test_an_unknown_item_is_kept_and_sends_for_nothing(resources):
-    assert await receive_webhook(resources, body(item_id="nobody's"), PROOF)
-    assert await count(resources, "webhook_events WHERE item_id IS NULL") == 1
+async def test_an_item_that_a_commit_holds_locked_keeps_no_other_waiting(resources, inbox, item_id):
+    await register_items(resources.database, [NewItem("u2", "itm2", "access-sandbox-2")], "operator:t")
+    async with resources.database.connection() as connection:
+        await connection.execute(text("UPDATE plaid_items SET version = version WHERE plaid_item_id = 'itm1'"))
+        locked = asyncio.create_task(inbox.receive(webhook(), proof(webhook())))
+        free = webhook(item_id="itm2")
+        assert await inbox.receive(free, proof(free))
+        assert not locked.done()
+    assert await locked
+    await inbox.idle()
+    assert await resources.redis.llen("sync.webhook") == 2
+
+
+async def test_an_unknown_item_is_kept_and_found_when_it_is_linked(resources, inbox):
+    assert await receive(inbox, webhook(item_id="early"))
+    assert await resources.redis.llen("sync.webhook") == 0
+    (linked,) = await register_items(resources.database, [NewItem("u1", "early", "access-sandbox-1")], "operator:t")
+    assert await rows(resources, "SELECT item_id FROM webhook_events") == [{"item_id": linked}]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"\xff", b"", webhook(text="\0")])
+async def test_what_is_no_webhook_is_refused_and_leaves_nothing(resources, inbox, body):
+    with pytest.raises(WebhookRejectedError):
+        await inbox.receive(body, proof(body))
+    assert await rows(resources, "SELECT count(*) FROM webhook_events") == [{"count": 0}]
+
+
+async def test_what_cannot_be_made_durable_is_not_answered_as_if_it_were(resources, inbox, item_id):
+    await rows(resources, "ALTER TABLE webhook_events RENAME TO gone")
+    answers = await asyncio.gather(
+        *(inbox.receive(webhook(n=n), proof(webhook(n=n))) for n in range(3)), return_exceptions=True
+    )
+    assert [isinstance(answer, Exception) for answer in answers] == [True] * 3
+    await rows(resources, "ALTER TABLE gone RENAME TO webhook_events")
+    assert await receive(inbox, webhook(n=0))
+    assert await rows(resources, "SELECT count(*) FROM webhook_events") == [{"count": 1}]
+
+
+LOGIN = {"error_type": "ITEM_ERROR", "error_code": "ITEM_LOGIN_REQUIRED", "error_message": "x", "status": 400}
+GONE = {"error_type": "ITEM_ERROR", "error_code": "USER_PERMISSION_REVOKED", "error_message": "x", "status": 400}
+DOWN = {"error_type": "INSTITUTION_ERROR", "error_code": "INSTITUTION_DOWN", "error_message": "x", "status": 400}
+
+
+@pytest.mark.parametrize(
+    ("code", "fields", "expected", "synced"),
+    [
+        ("ERROR", {"error": LOGIN}, {"status": "needs_reauth", "error_code": "ITEM_LOGIN_REQUIRED"}, True),
+        ("ERROR", {"error": DOWN}, {"status": "active", "error_code": "INSTITUTION_DOWN"}, True),
+        ("ERROR", {"error": GONE}, {"status": "revoked", "next_sync_at": None, "version": 1}, False),
+        ("ERROR", {"error": None}, {"status": "active", "error_code": None}, True),
+        ("USER_PERMISSION_REVOKED", {"error": GONE}, {"status": "revoked", "next_sync_at": None, "version": 1}, False),
+        ("PENDING_EXPIRATION", {"consent_expiration_time": "2026-06-01T00:00:00Z"}, {"access_ends_reason": "CONSENT_EXPIRES", "access_ends_at": datetime(2026, 6, 1, tzinfo=UTC)}, False),
+        ("PENDING_EXPIRATION", {"consent_expiration_time": "soon"}, {"access_ends_reason": "CONSENT_EXPIRES"}, False),
+        ("PENDING_DISCONNECT", {"reason": "INSTITUTION_MIGRATION", "disconnect_time": "2026-06-01T00:00:00Z"}, {"access_ends_reason": "INSTITUTION_MIGRATION", "access_ends_at": datetime(2026, 6, 1, tzinfo=UTC)}, False),
+        ("WEBHOOK_UPDATE_ACKNOWLEDGED", {"new_webhook_url": "https://manna.example"}, {"status": "active"}, False),
+    ],
+)  # fmt: skip
+async def test_each_webhook_of_an_item_has_its_effect(resources, inbox, item_id, code, fields, expected, synced):
+    assert await receive(inbox, webhook("ITEM", code, **fields))
+    (item,) = await rows(resources, "SELECT * FROM plaid_items")
+    assert {name: item[name] for name in expected} == expected
+    assert await resources.redis.llen("sync.webhook") == int(synced)
+
+
+async def test_a_revoked_permission_has_plaid_forget_the_item(resources, inbox, item_id):
+    await receive(inbox, webhook("ITEM", "USER_PERMISSION_REVOKED"))
+    assert await rows(resources, "SELECT item_id, requested_by FROM item_removals") == [
+        {"item_id": item_id, "requested_by": "plaid:webhook"}
+    ]
+    assert await resources.redis.llen("maintenance") == 1
+    recorded = "SELECT event_type FROM audit_outbox WHERE event_type LIKE 'plaid:item:%'"
+    assert await rows(resources, recorded) == [{"event_type": "plaid:item:revoked"}]
+    assert await receive(inbox, webhook())
     assert await resources.redis.llen("sync.webhook") == 0
 
 
-async def test_what_is_no_webhook_is_refused_and_leaves_nothing(resources):
-    with pytest.raises(WebhookRejectedError):
-        await receive_webhook(resources, b"[]", PROOF)
-    assert await count(resources, "webhook_events") == 0
+async def test_a_repaired_login_clears_what_was_told_before(resources, inbox, item_id):
+    await receive(inbox, webhook("ITEM", "ERROR", error=LOGIN))
+    await receive(inbox, webhook("ITEM", "PENDING_DISCONNECT", reason="X", disconnect_time="2026-06-01T00:00:00Z"))
+    await receive(inbox, webhook("ITEM", "NEW_ACCOUNTS_AVAILABLE"))
+    (item,) = await rows(resources, "SELECT * FROM plaid_items")
+    assert item["new_accounts_at"] is not None
+    await receive(inbox, webhook("ITEM", "LOGIN_REPAIRED"))
+    (item,) = await rows(resources, "SELECT * FROM plaid_items")
+    told = ("status", "error_code", "access_ends_at", "access_ends_reason", "new_accounts_at")
+    assert [item[name] for name in told] == ["active", None, None, None, None]
+
+
+async def test_an_account_taken_back_is_marked(resources, inbox, item_id):
+    await rows(
+        resources,
+        "INSERT INTO accounts (item_id, account_id, name, type) VALUES (:id, 'a1', 'n', 'credit')",
+        id=item_id,
+    )
+    await receive(inbox, webhook("ITEM", "USER_ACCOUNT_REVOKED", account_id="a1"))
+    assert await rows(resources, "SELECT revoked_at IS NOT NULL AS revoked FROM accounts") == [{"revoked": True}]
+
+
+async def test_every_documented_code_is_known_and_the_rest_is_only_remembered(resources, inbox, item_id):
+    for number, (kind, code) in enumerate([*EFFECTS, ("ASSETS", "PRODUCT_READY")]):
+        assert await receive(inbox, webhook(kind, code, number=number))
+    assert await rows(resources, "SELECT count(*) FROM webhook_events") == [{"count": len(EFFECTS) + 1}]
