@@ -139,6 +139,10 @@ class OperatorMustActError(SyncError):
     verdict = Verdict.OPERATOR_MUST_ACT
 
 
+class ClientRefusedError(OperatorMustActError):
+    """Plaid refuses us as its client (keys, environment, credits): every Item would fail, so nothing is tried."""
+
+
 class InstitutionIsDownError(SyncError):
     """The bank is not reachable through Plaid; hours rather than minutes."""
 

@@ -1,9 +1,10 @@
 """What a process holds open while it lives: opened once, in its event loop, each proven by a ping."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -11,21 +12,46 @@ from redis.exceptions import RedisError
 from sqlalchemy import make_url
 
 from core.audit.policy import install_policy, uninstall_policy
+from core.batching import Batched
 from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.encryption.keyring import install_keyring
 from core.errors import ConfigurationError, UnavailableError
 from core.locking import DistributedLock
+from core.locking.pipelined import PipelinedScripts
+from core.locking.redis_lock import item_lease
 from core.plaid.client import PlaidClient
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
 
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Together:
+    """Runs a use case of the database for everybody in this process who asks for it at the same time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batched: dict[Any, Batched[Any, Any]] = {}
+
+    async def __call__(self, many: Callable[[Database, Sequence[A]], Awaitable[Sequence[R | Exception]]], one: A) -> R:
+        """Return what `many` says of `one`."""
+        if many not in self._batched:
+            self._batched[many] = Batched(lambda batch: many(self._database, batch))
+        result: R = await self._batched[many](one)
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """A process's settings and connections. `lease` makes the lock of an Item; `slots` bounds syncs under way."""
+    """A process's settings and connections.
+
+    `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together` runs statements for all that
+    need them at the same time.
+    """
 
     settings: Settings
     database: Database
@@ -34,6 +60,7 @@ class Resources:
     publisher: Publisher
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
+    together: Together
 
 
 @asynccontextmanager
@@ -60,11 +87,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         plaid = PlaidClient(settings, secret)
         stack.callback(plaid.close)
 
+        scripts = PipelinedScripts(redis)
+
         def lease(item_id: UUID) -> DistributedLock:
-            return DistributedLock(redis, f"item:{item_id}", ttl_seconds=settings.sync_lock_ttl_seconds)
+            return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots)
+        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database))
 
 
 def open_redis(settings: Settings) -> Redis:

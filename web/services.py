@@ -74,7 +74,6 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
         webhook_keys = WebhookKeys(resources.plaid.webhook_verification_key)
         stack.push_async_callback(webhook_keys.close)
         refusals = RefusalLog(resources.database)
-        stack.push_async_callback(refusals.idle)
         probes = Probes(resources)
         stack.push_async_callback(probes.close)
         stack.push_async_callback(_cancel, _repeat(signing_keys.refresh, SIGNING_KEYS_SECONDS))

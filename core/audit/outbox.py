@@ -1,12 +1,13 @@
 """Writes an event into the caller's transaction: the change and its record stand or fall together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from core.audit.context import AuditContext, clean, split_context
 from core.audit.counting import CONTEXT_DROPPED, count
@@ -19,6 +20,29 @@ from core.models import AuditOutbox
 SYSTEM = "manna-sync"
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event to be recorded; see `log_audit_event` for its facts."""
+
+    event_type: AuditEventType
+    message: str
+    context: AuditContext = field(default_factory=AuditContext)
+    actor: str = SYSTEM
+    resource: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the outbox's row; it happened now."""
+        return {
+            "event_id": new_id(),
+            "event_type": self.event_type.value,
+            "occurred_at": datetime.now(UTC),
+            "actor": clean(self.actor),
+            "resource": None if self.resource is None else clean(self.resource),
+            "message": clean(self.message),
+            "context": self.context.as_json(),
+        }
 
 
 async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but two named
@@ -50,26 +74,21 @@ async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but tw
             neither a session nor a database.
     """
     policy = current_policy()
-    if not policy.enabled:
-        return
-    values = {
-        "event_id": new_id(),
-        "event_type": event_type.value,
-        "occurred_at": datetime.now(UTC),
-        "actor": clean(actor),
-        "resource": None if resource is None else clean(resource),
-        "message": clean(message),
-        "context": _allowed(event_type, context, strict=policy.strict).as_json(),
-    }
-    statement = insert(AuditOutbox).values(values)
+    event = Event(event_type, message, _allowed(event_type, context, strict=policy.strict), actor, resource)
     if session is not None:
-        await session.execute(statement)
+        await log_audit_events(session, [event])
         return
     own = database or policy.database
     if own is None:
         raise TypeError("log_audit_event needs a session or a database: this process has opened no resources")
     async with own.connection() as connection:
-        await connection.execute(statement)
+        await log_audit_events(connection, [event])
+
+
+async def log_audit_events(session: AsyncSession | AsyncConnection, events: Sequence[Event]) -> None:
+    """Record several events by one statement, in the order given."""
+    if events and current_policy().enabled:
+        await session.execute(insert(AuditOutbox), [event.as_row() for event in events])
 
 
 def _allowed(

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from core.broker.messages import ConsumeAudit, Message, SyncItem
 from core.broker.transport import celery_settings
+from core.locking.redis_lock import item_lease, keys_of
 from core.models import SyncTrigger
 from core.settings import Settings
 
@@ -19,11 +20,7 @@ log = structlog.get_logger()
 
 QUEUED_SECONDS = 60
 AUDIT_WAKE_SECONDS = 5
-
-
-def queued_key(item_id: UUID) -> str:
-    """Return the Redis key that says: a webhook's sync of this Item waits in the queue already."""
-    return f"queued:{item_id}"
+AUDIT_WAKE_DELAY_SECONDS = 0.2
 
 
 AUDIT_WAKE_KEY = "audit:awake"
@@ -40,6 +37,8 @@ class Publisher:
         self._app = Celery("manna-publisher", set_as_current=False)
         self._app.conf.update(celery_settings(settings))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
+        self._audit_timer: asyncio.TimerHandle | None = None
+        self._audit_wake: asyncio.Task[None] | None = None
 
     async def publish(self, message: Message) -> bool:
         """Send a message and tell whether the broker has it. Never raises: the work is in the database as well."""
@@ -54,18 +53,26 @@ class Publisher:
     async def publish_once(self, item_id: UUID, trigger: SyncTrigger) -> bool:
         """Send one `sync.item` unless one waits already: a burst of notices is one message."""
         try:
-            if not await self._redis.set(queued_key(item_id), "1", nx=True, ex=QUEUED_SECONDS):
+            if not await self._redis.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS):
                 return True
         except RedisError:
             log.warning("queued_flag_failed", item_id=str(item_id))
         return await self.publish(SyncItem(item_id, trigger))
 
-    async def picked_up(self, item_id: UUID) -> None:
-        """Note that a waiting message is being worked on: the next notice needs a message of its own."""
-        await self._redis.delete(queued_key(item_id))
+    def wake_audit_soon(self) -> None:
+        """Wake the audit consumer in a moment, once for all that is committed until then.
 
-    async def wake_audit(self) -> None:
-        """Wake the audit consumer, at most once in a few seconds; a wake-up lost is made up for by beat."""
+        A wake-up that is lost is made up for by beat.
+        """
+        if self._audit_timer is None:
+            loop = asyncio.get_running_loop()
+            self._audit_timer = loop.call_later(AUDIT_WAKE_DELAY_SECONDS, self._wake_audit_now)
+
+    def _wake_audit_now(self) -> None:
+        self._audit_timer = None
+        self._audit_wake = asyncio.get_running_loop().create_task(self._wake_audit())
+
+    async def _wake_audit(self) -> None:
         try:
             if await self._redis.set(AUDIT_WAKE_KEY, "1", nx=True, ex=AUDIT_WAKE_SECONDS):
                 await self.publish(ConsumeAudit())
@@ -78,6 +85,8 @@ class Publisher:
 
     def close(self) -> None:
         """Let the last message out and close the connection."""
+        if self._audit_timer is not None:
+            self._audit_timer.cancel()
         self._thread.shutdown(wait=True)
         self._app.close()
 

@@ -79,3 +79,8 @@ def _guard_encrypted_columns(mapper: Mapper[Any], owner: type) -> None:
             guarded = EncryptedAttribute(mapper.class_manager[prop.key], mapper, prop.columns[0].name)
             # Past DeclarativeMeta, which would take the new attribute for a column.
             type.__setattr__(owner, prop.key, guarded)
+
+
+def sealed_values(row: object) -> dict[str, Any]:
+    """Return what was assigned to a row as it goes into the database: envelopes stay closed."""
+    return {name: value for name, value in inspect(row).dict.items() if not name.startswith("_")}

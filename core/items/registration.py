@@ -6,12 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import inspect, update
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.database import Database
+from core.encryption.column import sealed_values
 from core.identity import new_id
 from core.models import PlaidItem, WebhookEvent
 
@@ -59,9 +60,7 @@ async def register_item(
         id=new_id(), user_id=new.user_id, plaid_item_id=new.plaid_item_id, institution_id=new.institution_id, **columns
     )
     row.plaid_access_token = new.access_token
-    # The row's own dictionary has the envelope; reading the attribute would reveal the token.
-    values = {key: value for key, value in inspect(row).dict.items() if not key.startswith("_")}
-    statement = insert(PlaidItem).values(values).on_conflict_do_nothing(index_elements=["plaid_item_id"])
+    statement = insert(PlaidItem).values(sealed_values(row)).on_conflict_do_nothing(index_elements=["plaid_item_id"])
     if (await session.execute(statement.returning(PlaidItem.id))).first() is None:
         return None
     early = (WebhookEvent.plaid_item_id == new.plaid_item_id, WebhookEvent.item_id.is_(None))

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.broker.messages import RevokeItems
@@ -72,11 +72,11 @@ async def _take_out(session: AsyncSession, item_id: UUID, actor: str) -> None:
     await request_removals(session, [item_id], actor)
 
 
-async def request_removals(session: AsyncSession, item_ids: Sequence[UUID], actor: str) -> None:
+async def request_removals(execute: AsyncSession | AsyncConnection, item_ids: Sequence[UUID], actor: str) -> None:
     """Note, in the caller's transaction, that Plaid shall forget these Items."""
     for item_id in item_ids:
         values = {"item_id": item_id, "requested_by": actor}
-        await session.execute(insert(ItemRemoval).values(values).on_conflict_do_nothing(index_elements=["item_id"]))
+        await execute.execute(insert(ItemRemoval).values(values).on_conflict_do_nothing(index_elements=["item_id"]))
 
 
 async def revoke_due(resources: Resources) -> int:

@@ -5,10 +5,11 @@ a second worker; the version check then lets one of the two commit.
 """
 
 import asyncio
-import contextlib
 import secrets
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -20,7 +21,9 @@ log = structlog.get_logger()
 
 # One round trip each. `notice` is the dirty flag: who finds the lease taken leaves word, and the holder is told
 # on release. Taking the lease clears it: what was asked before this moment is answered by the sync that begins.
+# `queued` says that a message for this name waits; from here on the next notice needs a message of its own.
 ACQUIRE = """
+redis.call('del', KEYS[3])
 if redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then redis.call('del', KEYS[2]) return 1 end
 if ARGV[3] == '1' then redis.call('set', KEYS[2], '1', 'PX', ARGV[2] * 10) end
 return 0
@@ -34,6 +37,30 @@ return redis.call('del', KEYS[2]) + 1
 RELEASED_WITH_NOTICE = 2
 
 
+class Scripts(Protocol):
+    """What a lock needs of Redis."""
+
+    async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """Run a Lua script."""
+
+
+def item_lease(item_id: UUID) -> str:
+    """Return the name of an Item's lease."""
+    return f"item:{item_id}"
+
+
+def keys_of(name: str) -> tuple[str, str, str]:
+    """Return the keys of a name: its lease, its notice, its waiting message."""
+    # The braces keep them in one slot of a Redis cluster.
+    return f"lease:{{{name}}}", f"lease:{{{name}}}:notice", f"lease:{{{name}}}:queued"
+
+
+async def held_names(redis: Redis, names: Sequence[str]) -> set[str]:
+    """Return those of the names that somebody holds now."""
+    holders = await redis.mget([keys_of(name)[0] for name in names])
+    return {name for name, holder in zip(names, holders, strict=True) if holder is not None}
+
+
 class DistributedLock:
     """A lease on one name, renewed at a third of its time to live while it is held.
 
@@ -41,12 +68,13 @@ class DistributedLock:
     instead of raising. `lost` is set as soon as the holder cannot be sure of it any more.
     """
 
-    def __init__(self, redis: Redis, name: str, *, ttl_seconds: float = 60.0) -> None:
+    def __init__(self, redis: Scripts, name: str, *, ttl_seconds: float = 60.0) -> None:
         self._redis = redis
-        # The braces keep both keys in one slot of a Redis cluster.
-        self._keys = (f"lease:{{{name}}}", f"lease:{{{name}}}:notice")
+        self._keys = keys_of(name)
         self._ttl_ms = int(ttl_seconds * 1000)
         self._holder = secrets.token_hex(16)
+        self._is_held = False
+        self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
         self.lost = False
         self.notice_left = False
@@ -54,22 +82,21 @@ class DistributedLock:
     async def try_acquire(self, *, leave_notice: bool = False) -> bool:
         """Take the lease if it is free; otherwise leave word, if asked to, that its holder shall look again."""
         arguments = (self._holder, self._ttl_ms, "1" if leave_notice else "0")
-        taken = bool(await self._redis.eval(ACQUIRE, 2, *self._keys, *arguments))
-        if taken:
-            self._renewal = asyncio.create_task(self._keep_alive())
-        return taken
+        self._is_held = bool(await self._redis.eval(ACQUIRE, 3, *self._keys, *arguments))
+        if self._is_held:
+            self._renew_later()
+        return self._is_held
 
     async def release(self) -> None:
         """Give the lease back if it is still ours, and learn whether somebody asked meanwhile (`notice_left`)."""
-        if self._renewal is None:
+        if not self._is_held:
             return
-        self._renewal.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._renewal
-        self._renewal = None
+        self._is_held = False
+        if self._timer is not None:
+            self._timer.cancel()
         # A lease that cannot be given back runs out by itself; the sync's outcome stands either way.
         try:
-            answer = await self._redis.eval(RELEASE, 2, *self._keys, self._holder)
+            answer = await self._redis.eval(RELEASE, 2, *self._keys[:2], self._holder)
         except RedisError as error:
             log.warning("lease_release_failed", key=self._keys[0], error=type(error).__name__)
         else:
@@ -84,14 +111,22 @@ class DistributedLock:
         if self.lost:
             raise RetryLaterError("LEASE_LOST")
 
-    async def _keep_alive(self) -> None:
-        while not self.lost:
-            await asyncio.sleep(self._ttl_ms / 3000)
-            try:
-                self.lost = not await self._redis.eval(RENEW, 1, self._keys[0], self._holder, self._ttl_ms)
-            except RedisError:
-                # Unknown is not held: the version check would catch a rival, but why do the work twice.
-                self.lost = True
+    def _renew_later(self) -> None:
+        # A timer rather than a task: most leases are given back long before it rings.
+        self._timer = asyncio.get_running_loop().call_later(self._ttl_ms / 3000, self._renew_now)
+
+    def _renew_now(self) -> None:
+        self._renewal = asyncio.get_running_loop().create_task(self._renew())
+
+    async def _renew(self) -> None:
+        try:
+            is_ours = await self._redis.eval(RENEW, 1, self._keys[0], self._holder, self._ttl_ms)
+        except RedisError:
+            # Unknown is not held: the version check would catch a rival, but why do the work twice.
+            is_ours = False
+        if is_ours and self._is_held:
+            self._renew_later()
+        self.lost = not is_ours
 
     async def __aenter__(self) -> Self:
         if not await self.try_acquire():

@@ -4,22 +4,29 @@ from core.models.account import Account
 from core.models.audit_chain import AuditChain
 from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
+from core.models.circuit_breaker import BreakerState, CircuitBreaker
 from core.models.idempotency_key import IdempotencyKey
 from core.models.item_removal import ItemRemoval
 from core.models.plaid_item import ItemStatus, PlaidItem
+from core.models.quarantined_transaction import QuarantinedTransaction
+from core.models.staged_transaction import STAGED
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.transaction import Transaction
 from core.models.webhook_event import WebhookEvent
 
 __all__ = [
+    "STAGED",
     "Account",
     "AuditChain",
     "AuditEvent",
     "AuditOutbox",
+    "BreakerState",
+    "CircuitBreaker",
     "IdempotencyKey",
     "ItemRemoval",
     "ItemStatus",
     "PlaidItem",
+    "QuarantinedTransaction",
     "RunStatus",
     "SyncRun",
     "SyncTrigger",

@@ -44,6 +44,14 @@ class PlaidItem(Base, OptimisticLockMixin):
     last_synced_at: Mapped[Instant | None]
     # When a webhook or a person last asked for this Item: the durable half of the dirty flag.
     sync_requested_at: Mapped[Instant | None]
+    # How far Plaid has come with the Item's history (`transactions_update_status`), as it last told.
+    update_status: Mapped[str | None]
+    # Plaid announces this Item's changes: the schedule need not look often.
+    webhook_seen_at: Mapped[Instant | None]
+    # When the Item was last pulled from the empty cursor because its own was refused.
+    full_pull_at: Mapped[Instant | None]
+    # Held back since then, because its institution is down.
+    parked_at: Mapped[Instant | None]
     # When the schedule looks next; null when only a person or a webhook can bring the Item back.
     next_sync_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     # Announced by Plaid: when the access ends unless the user consents again, and why.
@@ -58,5 +66,8 @@ class PlaidItem(Base, OptimisticLockMixin):
         one_of("status", ItemStatus),
         # The dispatcher's question, and nothing else, is answered by this index alone.
         Index("ix_plaid_items_due", "next_sync_at", postgresql_where=text("next_sync_at IS NOT NULL")),
+        Index(
+            "ix_plaid_items_parked", "institution_id", "next_sync_at", postgresql_where=text("parked_at IS NOT NULL")
+        ),
         Index("ix_plaid_items_failing", "error_code", postgresql_where=text("error_code IS NOT NULL")),
     )

@@ -48,6 +48,9 @@ class SyncRun(Base):
     modified: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     removed: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     restarts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    quarantined: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    # Pulled from the empty cursor: whatever Plaid did not name again was tombstoned.
+    full_pull: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     attempt: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     # The Item's version after this run's commit: what ties a run to exactly one move of the cursor.
     committed_version: Mapped[int | None]

@@ -62,6 +62,13 @@ class Transaction(Base):
     updated_at: Mapped[Now]
 
     __table_args__ = (
+        # A posted transaction finds the pending one that it stands for, whichever of them comes first.
+        Index(
+            "ix_transactions_pending_link",
+            "item_id",
+            "pending_transaction_id",
+            postgresql_where=text("pending_transaction_id IS NOT NULL"),
+        ),
         Index(
             "ix_transactions_item_id_date",
             "item_id",

@@ -7,6 +7,7 @@ tells nothing; `RATE_LIMIT_EXCEEDED` is an `error_type`, and its codes are many.
 import msgspec
 
 from core.errors import (
+    ClientRefusedError,
     InstitutionIsDownError,
     ItemIsGoneError,
     OperatorMustActError,
@@ -21,8 +22,16 @@ CURSOR_OF_ANOTHER_ITEM = "cursor not associated with access_token"
 
 BY_CODE: dict[str, type[SyncError]] = {
     "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION": RestartPaginationError,
-    # The one rate limit that no waiting heals.
-    "CREDITS_EXHAUSTED": OperatorMustActError,
+    **dict.fromkeys(
+        [
+            "INVALID_API_KEYS",
+            "UNAUTHORIZED_ENVIRONMENT",
+            "UNAUTHORIZED_ROUTE_ACCESS",
+            # The one rate limit that no waiting heals.
+            "CREDITS_EXHAUSTED",
+        ],
+        ClientRefusedError,
+    ),
     "INSTITUTION_DOWN": InstitutionIsDownError,
     "INSTITUTION_NOT_RESPONDING": InstitutionIsDownError,
     "INSTITUTION_NOT_AVAILABLE": InstitutionIsDownError,

@@ -1,19 +1,26 @@
 """The shapes of Plaid's answers, checked as they are decoded; unknown fields and enum values pass."""
 
 import datetime as dt
-from decimal import Decimal
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 
 from core.errors import RetryLaterError
 
+# Plaid's ids are far shorter; an index of PostgreSQL takes no key beyond 2,700 bytes.
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
 
 class AddedTransaction(msgspec.Struct, gc=False):
-    """The part of a transaction without which it could not be stored. The rest goes to PostgreSQL as it came."""
+    """The part of a transaction without which it could not be stored. The rest goes to PostgreSQL as it came.
 
-    transaction_id: str
-    account_id: str
-    amount: Decimal
+    `amount` is a float here only to be checked: PostgreSQL reads the digits themselves.
+    """
+
+    transaction_id: Id
+    account_id: Id
+    amount: float
     date: dt.date
     pending: bool
     datetime: dt.datetime | None = None
@@ -24,13 +31,13 @@ class AddedTransaction(msgspec.Struct, gc=False):
 class RemovedTransaction(msgspec.Struct, gc=False):
     """A transaction that does not stand any more."""
 
-    transaction_id: str
+    transaction_id: Id
 
 
 class AccountShape(msgspec.Struct, gc=False):
     """The part of an account without which it could not be stored."""
 
-    account_id: str
+    account_id: Id
     name: str
     type: str
 
@@ -45,6 +52,31 @@ class SyncPage(msgspec.Struct):
     next_cursor: str | None = None
     accounts: list[AccountShape] = []
     request_id: str | None = None
+    transactions_update_status: str | None = None
+
+
+class LoosePage(msgspec.Struct):
+    """The same answer with its lists unread, for one in which something is malformed."""
+
+    added: list[msgspec.Raw]
+    modified: list[msgspec.Raw]
+    removed: list[msgspec.Raw]
+    has_more: bool
+    next_cursor: str | None = None
+    accounts: list[msgspec.Raw] = []
+    request_id: str | None = None
+    transactions_update_status: str | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Something in an answer that cannot become a row: where it stood, as it came, and why. Kept out of every repr."""
+
+    place: str
+    body: bytes
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"Rejected({self.place!r}, {self.reason!r})"
 
 
 class VerificationKey(msgspec.Struct, frozen=True):
@@ -65,16 +97,65 @@ class VerificationKeyAnswer(msgspec.Struct):
     key: VerificationKey
 
 
+SHAPES: dict[str, Any] = {
+    "added": AddedTransaction,
+    "modified": AddedTransaction,
+    "removed": RemovedTransaction,
+    "accounts": AccountShape,
+}
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _page = msgspec.json.Decoder(SyncPage)
+_loose = msgspec.json.Decoder(LoosePage)
+_shapes = {place: msgspec.json.Decoder(shape) for place, shape in SHAPES.items()}
 
 
-def decode_page(body: bytes) -> SyncPage:
-    """Return the page of an answer.
+def decode_page(body: bytes) -> tuple[SyncPage, bytes, list[Rejected]]:
+    """Return an answer's page, its body without what is malformed in it, and what that was.
+
+    One malformed transaction costs that transaction, never the page around it.
 
     Raises:
         RetryLaterError: `MALFORMED_ANSWER`; something between us and Plaid, or Plaid, sent something else.
     """
     try:
-        return _page.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _page.decode(body), body, []
+    except msgspec.ValidationError:
+        return _sifted(body)
+    except MALFORMED:
         raise RetryLaterError("MALFORMED_ANSWER") from None
+
+
+def loose_page(body: bytes) -> LoosePage:
+    """Return a page with its lists unread.
+
+    Raises:
+        RetryLaterError: `MALFORMED_ANSWER`.
+    """
+    try:
+        return _loose.decode(body)
+    except MALFORMED:
+        raise RetryLaterError("MALFORMED_ANSWER") from None
+
+
+def rejections(place: str, entries: list[msgspec.Raw]) -> Iterator[Rejected]:
+    """Yield the entries of a list that do not have the shape of it."""
+    for entry in entries:
+        try:
+            _shapes[place].decode(entry)
+        except MALFORMED as error:
+            yield Rejected(place, bytes(entry), str(error))
+
+
+def _sifted(body: bytes) -> tuple[SyncPage, bytes, list[Rejected]]:
+    loose = loose_page(body)
+    rejected = [one for place in SHAPES for one in rejections(place, getattr(loose, place))]
+    clean = without(loose, rejected)
+    return _page.decode(clean), clean, rejected
+
+
+def without(page: LoosePage, rejected: list[Rejected]) -> bytes:
+    """Return the body of a page less the rejected entries, all others byte for byte as they came."""
+    bad = {(one.place, one.body) for one in rejected}
+    for place in SHAPES:
+        setattr(page, place, [entry for entry in getattr(page, place) if (place, bytes(entry)) not in bad])
+    return msgspec.json.encode(page)

@@ -1,15 +1,18 @@
-"""Writes one page with one statement: PostgreSQL takes the JSON apart, so no row ever becomes a Python object.
+"""Writes pages: PostgreSQL takes the JSON apart, so no row ever becomes a Python object.
 
 Added and modified are one upsert, removed becomes a tombstone, and what was removed and comes back stands again.
-Within a page `removed` wins over both lists, `modified` over `added`, and the later of two equal ids.
+Within a page `removed` wins over both lists, `modified` over `added`, and the later of two equal ids. A posted
+transaction tombstones the pending one that it names, and a pending one that comes after it is born as a tombstone:
+whichever way round Plaid tells them, the two never both count.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from uuid import UUID
 
 from sqlalchemy import FromClause, TextClause, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.models import Account, Transaction
 
@@ -25,58 +28,85 @@ BALANCES = {
     "balance_last_updated_at": "last_updated_datetime",
 }
 
-STATEMENT = """
-WITH page AS MATERIALIZED (SELECT CAST(:page AS jsonb) AS body),
+# What a page says, as rows: `said` are its transactions, `gone` its removals. Every statement begins like this.
+READ = """
+WITH page AS MATERIALIZED (
+    SELECT key, convert_from(document, 'UTF8')::jsonb AS body
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:bodies AS bytea[])) AS given (key, document)
+),
 gone AS (
-    SELECT DISTINCT entry ->> 'transaction_id' AS transaction_id
+    SELECT DISTINCT key, entry ->> 'transaction_id' AS transaction_id
     FROM page, jsonb_array_elements(body -> 'removed') AS entry
 ),
-told AS (
-    SELECT DISTINCT ON (document ->> 'transaction_id') document
+said AS (
+    SELECT DISTINCT ON (key, transaction_id) field.*
     FROM (
-        SELECT document, 0 AS list, place FROM page,
-            jsonb_array_elements(body -> 'added') WITH ORDINALITY AS entry (document, place)
+        SELECT key, 0 AS list, field.* FROM page,
+            ROWS FROM (jsonb_to_recordset(body -> 'added') AS ({transaction_fields})) WITH ORDINALITY AS field
         UNION ALL
-        SELECT document, 1, place FROM page,
-            jsonb_array_elements(body -> 'modified') WITH ORDINALITY AS entry (document, place)
-    ) AS lists
-    WHERE document ->> 'transaction_id' NOT IN (SELECT transaction_id FROM gone)
-    ORDER BY document ->> 'transaction_id', list DESC, place DESC
+        SELECT key, 1, field.* FROM page,
+            ROWS FROM (jsonb_to_recordset(body -> 'modified') AS ({transaction_fields})) WITH ORDINALITY AS field
+    ) AS field
+    WHERE (key, transaction_id) NOT IN (SELECT key, transaction_id FROM gone)
+    ORDER BY key, transaction_id, list DESC, ordinality DESC
+),
+"""
+APPLY = """
+ended AS (
+    SELECT key, transaction_id FROM gone
+    UNION
+    SELECT key, pending_transaction_id FROM said WHERE pending_transaction_id IS NOT NULL
 ),
 upserted AS (
-    INSERT INTO transactions (item_id, {transaction_columns})
-    SELECT :item_id, {transaction_values}
-    FROM told, jsonb_to_record(document) AS field ({transaction_fields})
+    INSERT INTO transactions (item_id, {transaction_columns}, removed_at)
+    SELECT key, {transaction_values}, {born_removed}
+    FROM said AS field
+    WHERE (key, transaction_id) NOT IN (SELECT key, transaction_id FROM ended)
     ON CONFLICT (item_id, transaction_id)
-    DO UPDATE SET {transaction_updates}, removed_at = NULL, updated_at = now()
+    DO UPDATE SET {transaction_updates}, removed_at = excluded.removed_at, updated_at = now()
 ),
 buried AS (
     UPDATE transactions SET removed_at = now(), updated_at = now()
-    FROM gone
-    WHERE transactions.item_id = :item_id
-        AND transactions.transaction_id = gone.transaction_id
+    FROM ended
+    WHERE transactions.item_id = key
+        AND transactions.transaction_id = ended.transaction_id
         AND transactions.removed_at IS NULL
 )
 INSERT INTO accounts (item_id, {account_columns})
-SELECT DISTINCT ON (field.account_id) :item_id, {account_values}
+SELECT DISTINCT ON (key, field.account_id) key, {account_values}
 FROM page, jsonb_array_elements(body -> 'accounts') AS document, jsonb_to_record(document) AS field ({account_fields})
 ON CONFLICT (item_id, account_id) DO UPDATE SET {account_updates}, updated_at = now()
 """
+BORN_REMOVED = """CASE WHEN field.pending AND EXISTS (
+        SELECT FROM transactions AS posted
+        WHERE posted.item_id = {key} AND posted.pending_transaction_id = field.transaction_id
+            AND posted.removed_at IS NULL
+    ) THEN now() END"""
 
 
-async def apply_page(session: AsyncSession, item_id: UUID, body: bytes) -> None:
-    """Write a page's transactions and accounts into the caller's transaction; a second time changes nothing."""
-    await session.execute(_statement(), {"page": body.decode(), "item_id": item_id})
+async def apply_pages(connection: AsyncConnection, pages: Sequence[tuple[UUID, bytes]]) -> None:
+    """Write one page each of several Items into the caller's transaction; a second time changes nothing."""
+    await connection.execute(_apply(), parameters(pages))
+
+
+def parameters(pages: Sequence[tuple[UUID, bytes]]) -> dict[str, list[UUID] | list[bytes]]:
+    """Return what every statement on pages takes: whose page each is, and its body."""
+    return {"keys": [key for key, _ in pages], "bodies": [body for _, body in pages]}
 
 
 @cache
-def _statement() -> TextClause:
+def _apply() -> TextClause:
+    return text((READ + APPLY).format(**parts(), born_removed=BORN_REMOVED.format(key="key")))
+
+
+@cache
+def parts() -> dict[str, str]:
+    """Return the column lists that the statements are made of, from the models."""
     transactions, accounts = Transaction.__mapper__.local_table, Account.__mapper__.local_table
-    parts = {
+    return {
         **_parts("transaction", transactions, _transaction_sources(), {CATEGORY: "jsonb"}),
         **_parts("account", accounts, _account_sources(), {"balances": "jsonb"}),
     }
-    return text(STATEMENT.format(**parts))
 
 
 def _transaction_sources() -> dict[str, str]:

@@ -1,91 +1,202 @@
 """The one short transaction: rows, cursor, run, Item health and audit event together, or nothing."""
 
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from sqlalchemy import case, func, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.audit import AuditContext, AuditEventType, log_audit_event
+from core.audit import AuditContext, AuditEventType
+from core.audit.outbox import Event, log_audit_events
+from core.database import Database
 from core.errors import VersionConflictError
-from core.identity import jittered
-from core.locking import safe_cursor_update
-from core.models import ItemStatus, PlaidItem, RunStatus, SyncRun
+from core.models import PlaidItem
 from core.resources import Resources
-from core.sync.apply import apply_page
+from core.sync.apply import apply_pages
+from core.sync.breaker import count_success
 from core.sync.outcome import SUCCEEDED
 from core.sync.pages import Pages
+from core.sync.quarantine import is_unstorable, keep_rejected, sift
 from core.sync.runs import OpenRun
+from core.sync.schedule import seconds_until_next
+from core.sync.staging import move_staged, stage_pages, unstage
+
+# Beyond this many pages (10,000 transactions) the rows are made before the transaction that shows them.
+STAGED_PAGES = 20
+# An update of one page up to this size is committed together with those of other Items.
+SHARED_BYTES = 64 * 1024
+
+# The version check is the guarantee (core.locking.optimistic): of any number of runs that read one version exactly
+# one moves it. First in the transaction, for it locks the row: a rival waits here and then writes nothing, instead of
+# writing rows in vain. Whoever asked after a run began may ask for what its pages did not hold yet: due at once.
+MOVE = """
+WITH asked AS (
+    SELECT * FROM unnest(
+        CAST(:item_ids AS uuid[]), CAST(:run_ids AS uuid[]), CAST(:versions AS int[]), CAST(:cursors AS text[]),
+        CAST(:rests AS float8[]), CAST(:started AS timestamptz[]), CAST(:update_statuses AS text[]),
+        CAST(:pages AS int[]), CAST(:added AS int[]), CAST(:modified AS int[]), CAST(:removed AS int[]),
+        CAST(:restarts AS int[]), CAST(:quarantined AS int[]), CAST(:full_pulls AS bool[]),
+        CAST(:request_ids AS text[])
+    ) AS asked (
+        item_id, run_id, read_version, next_cursor, rest, began_at, told_status,
+        pages, added, modified, removed, restarts, quarantined, full_pull, request_id
+    )
+),
+moved AS (
+    UPDATE plaid_items AS item SET
+        cursor = coalesce(asked.next_cursor, item.cursor),
+        version = item.version + 1,
+        status = 'active', error_type = NULL, error_code = NULL, consecutive_failures = 0, parked_at = NULL,
+        update_status = coalesce(asked.told_status, item.update_status),
+        full_pull_at = CASE WHEN asked.full_pull THEN now() ELSE item.full_pull_at END,
+        last_synced_at = clock_timestamp(),
+        next_sync_at = CASE WHEN item.sync_requested_at > asked.began_at THEN now()
+            ELSE now() + make_interval(secs => asked.rest) END,
+        updated_at = now()
+    FROM asked WHERE item.id = asked.item_id AND item.version = asked.read_version
+    RETURNING asked.run_id, item.version
+)
+UPDATE sync_runs AS run SET
+    status = 'succeeded', finished_at = clock_timestamp(), committed_version = moved.version,
+    pages = asked.pages, added = asked.added, modified = asked.modified, removed = asked.removed,
+    restarts = asked.restarts, quarantined = asked.quarantined, full_pull = asked.full_pull,
+    plaid_request_id = asked.request_id, error_type = NULL, error_code = NULL
+FROM asked JOIN moved USING (run_id)
+WHERE run.id = run_id
+RETURNING run.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """An update to be committed for a run, and how long its Item may rest afterwards."""
+
+    run: OpenRun
+    pages: Pages
+    rest_seconds: float
+
+    @property
+    def item(self) -> PlaidItem:
+        """The Item as the run read it."""
+        return self.run.item
+
+    @property
+    def event(self) -> Event:
+        """The record of this commit."""
+        pages = self.pages
+        context = AuditContext(
+            run_id=str(self.run.id),
+            trigger=self.run.trigger.value,
+            version=self.item.version + 1,
+            pages=pages.count,
+            added=pages.added,
+            modified=pages.modified,
+            removed=pages.removed,
+            restarts=pages.restarts,
+            plaid_request_id=pages.request_id,
+        )
+        what = AuditEventType.ITEM_SYNCED
+        return Event(what, "An Item's changes were committed", context, resource=f"item:{self.item.id}")
 
 
 async def commit_run(resources: Resources, run: OpenRun, pages: Pages) -> None:
     """Commit an update whole, if the Item is still at the version that the run read.
 
+    Small updates of several Items share a transaction, each with a version check of its own; large ones are staged
+    first, so that the transaction which moves them stays short. What PostgreSQL cannot take is put into quarantine,
+    and the rest is committed without it.
+
     Raises:
         VersionConflictError: somebody else committed first; nothing was written.
     """
-    async with resources.database.transaction() as session:
-        # First, for it locks the row: a rival waits here and then writes nothing, instead of writing rows in vain.
-        if not await safe_cursor_update(session, run.item, pages.next_cursor):
-            raise VersionConflictError
-        for body in pages:
-            await apply_page(session, run.item.id, body)
-        await _close(session, run, pages)
-        await _schedule(session, run, resources.settings.sync_interval_seconds)
-        await log_audit_event(
-            AuditEventType.ITEM_SYNCED,
-            "An Item's changes were committed",
-            session=session,
-            context=_context(run, pages),
-            resource=f"item:{run.item.id}",
-        )
+    interval = resources.settings.sync_interval_seconds
+    commit = Commit(run, pages, seconds_until_next(run.item, pages.update_status, run.started_at, interval))
+    try:
+        await _store(resources, commit)
+    except DBAPIError as error:
+        if not is_unstorable(error):
+            raise
+        await sift(resources.database, pages)
+        await _store(resources, commit)
     run.outcome = SUCCEEDED
 
 
-async def _close(session: AsyncSession, run: OpenRun, pages: Pages) -> None:
-    values = {
-        "status": RunStatus.SUCCEEDED,
-        "finished_at": func.clock_timestamp(),
-        "pages": pages.count,
-        "added": pages.added,
-        "modified": pages.modified,
-        "removed": pages.removed,
-        "restarts": pages.restarts,
-        "committed_version": run.item.version,
-        "plaid_request_id": pages.request_id,
-        "error_type": None,
-        "error_code": None,
+async def _store(resources: Resources, commit: Commit) -> None:
+    pages = commit.pages
+    if pages.is_full_pull or pages.kept > STAGED_PAGES:
+        result = await _commit_staged(resources.database, commit)
+    elif pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not pages.rejected:
+        result = await resources.together(_commit_shared, commit)
+    else:
+        (result,) = await _transact(resources.database, [commit], _apply_in_turn)
+    if result is not None:
+        raise result
+
+
+async def _commit_shared(database: Database, commits: Sequence[Commit]) -> Sequence[VersionConflictError | None]:
+    return await _transact(database, commits, _apply_at_once)
+
+
+async def _commit_staged(database: Database, commit: Commit) -> VersionConflictError | None:
+    accounts = await stage_pages(database, commit.run.id, commit.pages)
+    try:
+        (result,) = await _transact(database, [commit], partial(_apply_staged, accounts))
+    finally:
+        await unstage(database, commit.run.id)
+    return result
+
+
+async def _transact(
+    database: Database, commits: Sequence[Commit], write: Callable[[AsyncConnection, list[Commit]], Awaitable[None]]
+) -> list[VersionConflictError | None]:
+    async with database.connection() as connection:
+        moved = {run_id for (run_id,) in await connection.execute(text(MOVE), _columns(commits))}
+        won = [commit for commit in commits if commit.run.id in moved]
+        await write(connection, won)
+        await log_audit_events(connection, [commit.event for commit in won])
+        await count_success(connection, [commit.item.institution_id for commit in won])
+    return [None if commit.run.id in moved else VersionConflictError() for commit in commits]
+
+
+async def _apply_at_once(connection: AsyncConnection, commits: list[Commit]) -> None:
+    pages = [(commit.item.id, body) for commit in commits for body in commit.pages]
+    if pages:
+        await apply_pages(connection, pages)
+
+
+async def _apply_in_turn(connection: AsyncConnection, commits: list[Commit]) -> None:
+    for commit in commits:
+        for body in commit.pages:
+            await apply_pages(connection, [(commit.item.id, body)])
+        await keep_rejected(connection, commit.item.id, commit.run.id, commit.pages.rejected)
+
+
+async def _apply_staged(accounts: bytes, connection: AsyncConnection, commits: list[Commit]) -> None:
+    for commit in commits:
+        await move_staged(connection, commit.item.id, commit.run.id, commit.pages)
+        await apply_pages(connection, [(commit.item.id, accounts)])
+        await keep_rejected(connection, commit.item.id, commit.run.id, commit.pages.rejected)
+
+
+def _columns(commits: Sequence[Commit]) -> dict[str, list[Any]]:
+    runs, pages = [commit.run for commit in commits], [commit.pages for commit in commits]
+    return {
+        "item_ids": [run.item.id for run in runs],
+        "run_ids": [run.id for run in runs],
+        "versions": [run.item.version for run in runs],
+        "started": [run.started_at for run in runs],
+        "rests": [commit.rest_seconds for commit in commits],
+        "cursors": [one.next_cursor for one in pages],
+        "update_statuses": [one.update_status for one in pages],
+        "pages": [one.count for one in pages],
+        "added": [one.added for one in pages],
+        "modified": [one.modified for one in pages],
+        "removed": [one.removed for one in pages],
+        "restarts": [one.restarts for one in pages],
+        "quarantined": [len(one.rejected) for one in pages],
+        "full_pulls": [one.is_full_pull for one in pages],
+        "request_ids": [one.request_id for one in pages],
     }
-    await session.execute(update(SyncRun).where(SyncRun.id == run.id).values(values))
-
-
-async def _schedule(session: AsyncSession, run: OpenRun, interval_seconds: int) -> None:
-    # Whoever asked after the run began may ask for what its pages did not hold yet.
-    asked_since = PlaidItem.sync_requested_at > run.started_at
-    later = func.now() + timedelta(seconds=jittered(interval_seconds))
-    values = {
-        "status": ItemStatus.ACTIVE,
-        "error_type": None,
-        "error_code": None,
-        "consecutive_failures": 0,
-        "last_synced_at": func.clock_timestamp(),
-        "next_sync_at": case((asked_since, func.now()), else_=later),
-        "updated_at": func.now(),
-    }
-    await session.execute(
-        update(PlaidItem).where(PlaidItem.id == run.item.id).values(values),
-        execution_options={"synchronize_session": False},
-    )
-
-
-def _context(run: OpenRun, pages: Pages) -> AuditContext:
-    return AuditContext(
-        run_id=str(run.id),
-        trigger=run.trigger.value,
-        version=run.item.version,
-        pages=pages.count,
-        added=pages.added,
-        modified=pages.modified,
-        removed=pages.removed,
-        restarts=pages.restarts,
-        plaid_request_id=pages.request_id,
-    )

@@ -5,47 +5,69 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
-from core.broker.messages import ITEMS_A_MESSAGE, SyncItems
+from core.broker.messages import ITEMS_A_MESSAGE, SyncItem, SyncItems
 from core.database import Database
 from core.identity import jittered
 from core.models import PlaidItem, SyncTrigger
 from core.resources import Resources
+from core.sync.breaker import PLAID, OpenBreakers, claim_probes, open_breakers, release_parked
+from core.sync.sweep import sweep
 
 log = structlog.get_logger()
 
 CLAIM_LIMIT = 1000
 # How long a claimed Item waits in the queue before it counts as due again: a lost message costs this much.
 CLAIM_SECONDS = 300
+# How long a held-back Item is left alone if nothing lets it go earlier.
+PARK_SECONDS = 3600
+RELEASE_SECONDS = 120
+RELEASE_LIMIT = 5000
 
 
 async def dispatch_due(resources: Resources) -> int:
     """Send every due Item to the queue of its kind, and return how many that were.
 
     An Item is claimed, by moving its `next_sync_at`, before its message is sent: a crash in between delays it by
-    five minutes and loses nothing.
+    five minutes and loses nothing. Items of an institution that is down are held back, one at a time is tried;
+    while Plaid refuses us altogether, nothing is claimed at all.
     """
-    total = 0
-    while claimed := await claim_due(resources.database):
+    await sweep(resources)
+    async with resources.database.connection() as connection:
+        await release_parked(connection, RELEASE_SECONDS, RELEASE_LIMIT)
+        probes = await claim_probes(connection)
+        breakers = await open_breakers(connection)
+    for item_id in probes:
+        await resources.publisher.publish(SyncItem(item_id, SyncTrigger.SCHEDULED))
+    if PLAID in breakers.probes:
+        return len(probes)
+    return len(probes) + await _dispatch(resources, breakers)
+
+
+async def _dispatch(resources: Resources, breakers: OpenBreakers) -> int:
+    total, claimed = 0, CLAIM_LIMIT
+    while claimed == CLAIM_LIMIT:
+        rows = await claim_due(resources.database, breakers)
+        claimed = len(rows)
         for trigger in (SyncTrigger.SCHEDULED, SyncTrigger.BACKFILL):
-            of_kind = [item_id for item_id, is_new in claimed if is_new is (trigger is SyncTrigger.BACKFILL)]
+            of_kind = [item_id for item_id, kind in rows if kind is trigger]
             for part in _in_messages(of_kind):
                 await resources.publisher.publish(SyncItems(part, trigger))
-        total += len(claimed)
-        if len(claimed) < CLAIM_LIMIT:
-            break
+            total += len(of_kind)
     if total:
         log.info("due_items_dispatched", items=total)
     return total
 
 
-async def claim_due(database: Database, limit: int = CLAIM_LIMIT) -> list[tuple[UUID, bool]]:
-    """Claim up to `limit` due Items, longest due first, and return each with whether it was never synced.
+async def claim_due(
+    database: Database, breakers: OpenBreakers | None = None, limit: int = CLAIM_LIMIT
+) -> list[tuple[UUID, SyncTrigger | None]]:
+    """Claim up to `limit` due Items, longest due first, and return each with its kind; None: it was held back.
 
-    Rows that another dispatcher is claiming are stepped over, not waited for.
+    An Item never synced before is a backfill. Rows that another dispatcher is claiming are stepped over, not
+    waited for.
     """
-    hold = func.now() + timedelta(seconds=jittered(CLAIM_SECONDS))
     due = (
         select(PlaidItem.id)
         .where(PlaidItem.next_sync_at <= func.now())
@@ -53,10 +75,29 @@ async def claim_due(database: Database, limit: int = CLAIM_LIMIT) -> list[tuple[
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    claim = update(PlaidItem).where(PlaidItem.id.in_(due.scalar_subquery())).values(next_sync_at=hold)
+    held = breakers.institutions if breakers else []
+    # An Item may have no institution, and nothing holds it back then.
+    is_held = func.coalesce(PlaidItem.institution_id, "").in_(held)
+    claim = (
+        update(PlaidItem)
+        .where(PlaidItem.id.in_(due.scalar_subquery()))
+        .values(
+            next_sync_at=func.now() + case((is_held, _rest(PARK_SECONDS)), else_=_rest(CLAIM_SECONDS)),
+            parked_at=case((is_held, func.coalesce(PlaidItem.parked_at, func.now())), else_=None),
+        )
+        .returning(PlaidItem.id, PlaidItem.last_synced_at.is_(None), PlaidItem.parked_at.is_not(None))
+    )
     async with database.connection() as connection:
-        rows = await connection.execute(claim.returning(PlaidItem.id, PlaidItem.last_synced_at.is_(None)))
-        return [(item_id, is_new) for item_id, is_new in rows]
+        rows = (await connection.execute(claim)).all()
+    return [(item_id, None if held else _kind(is_new=is_new)) for item_id, is_new, held in rows]
+
+
+def _rest(seconds: float) -> timedelta:
+    return timedelta(seconds=jittered(seconds))
+
+
+def _kind(*, is_new: bool) -> SyncTrigger:
+    return SyncTrigger.BACKFILL if is_new else SyncTrigger.SCHEDULED
 
 
 def _in_messages(item_ids: Sequence[UUID]) -> Iterator[tuple[UUID, ...]]:

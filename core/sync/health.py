@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.errors import SyncError, Verdict
+from core.errors import ClientRefusedError, SyncError, Verdict
 from core.identity import jittered
 from core.models import ItemStatus
 
@@ -11,19 +11,26 @@ FIRST_BACKOFF_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 4 * 3600
 PATIENCE_SECONDS = {Verdict.OPERATOR_MUST_ACT: 900, Verdict.INSTITUTION_IS_DOWN: 3600}
 STATUS = {Verdict.USER_MUST_ACT: ItemStatus.NEEDS_REAUTH, Verdict.ITEM_IS_GONE: ItemStatus.REVOKED}
+# About two days of trying: then the Item is set aside, listed, and waits for a webhook or a person.
+MOST_FAILURES = 20
 
 
 def health_after(error: SyncError, failures: int, status: ItemStatus) -> dict[str, Any]:
     """Return the Item's new column values after its next failure in a row, `failures` before it.
 
-    Only a verdict about the Item itself changes its status; what the network, Plaid or our own keys did does not.
+    Only a verdict about the Item itself changes its status; what the network, Plaid or our own keys did does not,
+    until it has failed twenty times in a row. An institution's or our own outage counts for no Item.
     """
+    is_items_own = error.verdict is not Verdict.INSTITUTION_IS_DOWN and not isinstance(error, ClientRefusedError)
+    failed = failures + is_items_own
+    status = ItemStatus.ERROR if failed >= MOST_FAILURES else STATUS.get(error.verdict, status)
+    waits_for_somebody = error.verdict in STATUS or status is ItemStatus.ERROR
     return {
         "status": STATUS.get(error.verdict, status),
         "error_type": error.error_type,
         "error_code": error.error_code,
-        "consecutive_failures": failures + 1,
-        "next_sync_at": None if error.verdict in STATUS else _next_look(error, failures),
+        "consecutive_failures": failed,
+        "next_sync_at": None if waits_for_somebody else _next_look(error, failures),
     }
 
 

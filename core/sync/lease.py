@@ -17,8 +17,6 @@ async def lease_item(
 
     Gives None when another worker holds it; a webhook's or a person's notice is then left with that worker.
     """
-    # Before the lease: a notice from now on needs a message of its own, this one may have read too early for it.
-    await resources.publisher.picked_up(item_id)
     lease = resources.lease(item_id)
     if not await lease.try_acquire(leave_notice=trigger.is_notice):
         yield None
@@ -29,4 +27,4 @@ async def lease_item(
         await lease.release()
         if lease.notice_left:
             await resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
-        await resources.publisher.wake_audit()
+        resources.publisher.wake_audit_soon()

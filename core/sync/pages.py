@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from core.errors import RestartPaginationError, RetryLaterError
+from core.errors import RestartFromEmptyCursorError, RestartPaginationError, RetryLaterError
 from core.identity import jittered
-from core.plaid.schemas import SyncPage, decode_page
+from core.plaid.schemas import Rejected, SyncPage, decode_page
 
 MAX_RESTARTS = 5
 RESTART_SECONDS = 0.1
-MEMORY_BYTES = 16 * 1024 * 1024
+MEMORY_BYTES = 256 * 1024
 LENGTH = struct.Struct(">I")
 
 
@@ -28,30 +28,49 @@ class PageSource(Protocol):
 
 
 class Pages:
-    """The raw pages of one update in order; beyond 16 MB they wait in an unnamed file.
+    """The raw pages of one update in order; beyond 256 kB they wait in an unnamed file.
 
-    `next_cursor` is the last page's, None when Plaid gave none: then the old one stays.
+    `next_cursor` is the last page's, None when Plaid gave none: then the old one stays. `is_full_pull` tells that
+    they are everything that Plaid has, so that a row which they do not name is no more.
     """
 
-    def __init__(self, restarts: int) -> None:
+    def __init__(self, restarts: int = 0, *, is_full_pull: bool = False) -> None:
         # Closed by __exit__: the pages outlive the loop that fetches them.
         self._spool = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
         self.next_cursor: str | None = None
         self.request_id: str | None = None
+        self.update_status: str | None = None
         self.restarts = restarts
-        self.count = self.added = self.modified = self.removed = 0
+        self.is_full_pull = is_full_pull
+        self.rejected: list[Rejected] = []
+        self.count = self.kept = self.bytes = self.added = self.modified = self.removed = 0
 
     def append(self, body: bytes, page: SyncPage) -> None:
         """Keep a page."""
         # A page without any update says nothing: what it does not hold need not be read again.
         if page.added or page.modified or page.removed or page.accounts:
-            self._spool.write(LENGTH.pack(len(body)) + body)
+            self.keep(body)
         self.count += 1
         self.added += len(page.added)
         self.modified += len(page.modified)
         self.removed += len(page.removed)
         self.next_cursor = page.next_cursor or None
         self.request_id = page.request_id
+        self.update_status = page.transactions_update_status
+
+    def keep(self, body: bytes) -> None:
+        """Keep a body, without looking into it."""
+        self._spool.write(LENGTH.pack(len(body)) + body)
+        self.kept += 1
+        self.bytes += len(body)
+
+    def replace(self, bodies: list[bytes]) -> None:
+        """Put other bodies in the place of those that were kept."""
+        self._spool.seek(0)
+        self._spool.truncate()
+        self.kept = self.bytes = 0
+        for body in bodies:
+            self.keep(body)
 
     def __iter__(self) -> Iterator[bytes]:
         self._spool.seek(0)
@@ -74,6 +93,7 @@ async def fetch_pages(plaid: PageSource, token: str, cursor: str | None) -> Page
     `cursor`, up to five times: its later cursors would fail for ever.
 
     Raises:
+        RestartFromEmptyCursorError: Plaid does not accept `cursor` itself, now or after all restarts.
         SyncError: Plaid's, or ours for pages that lead nowhere.
     """
     for restarts in range(MAX_RESTARTS + 1):
@@ -89,16 +109,40 @@ async def fetch_pages(plaid: PageSource, token: str, cursor: str | None) -> Page
             raise
         else:
             return pages
-    raise RetryLaterError(last.error_code, error_type=last.error_type, request_id=last.request_id)
+    # Some Items are refused at every stored cursor; only a pull from the start helps them.
+    kind = RestartFromEmptyCursorError if cursor else RetryLaterError
+    raise kind(last.error_code, error_type=last.error_type, request_id=last.request_id)
+
+
+async def fetch_everything(plaid: PageSource, token: str) -> Pages:
+    """Return all pages from the empty cursor: the whole of what Plaid has.
+
+    Raises:
+        SyncError: as `fetch_pages`, without a cursor that could be refused.
+    """
+    pages = await fetch_pages(plaid, token, None)
+    pages.is_full_pull = True
+    return pages
 
 
 async def _walk(plaid: PageSource, token: str, cursor: str | None, pages: Pages) -> None:
-    while True:
-        body = await plaid.transactions_sync(token, cursor)
-        page = decode_page(body)
-        pages.append(body, page)
-        if not page.has_more:
-            return
-        if pages.next_cursor in {None, cursor}:
-            raise RetryLaterError("PAGINATION_DOES_NOT_ADVANCE", request_id=page.request_id)
-        cursor = pages.next_cursor
+    has_more = True
+    coming = asyncio.ensure_future(plaid.transactions_sync(token, cursor))
+    try:
+        while has_more:
+            page, body, rejected = decode_page(await coming)
+            has_more = page.has_more
+            if has_more:
+                cursor = _following(page, cursor)
+                # On its way while this one is put aside.
+                coming = asyncio.ensure_future(plaid.transactions_sync(token, cursor))
+            pages.append(body, page)
+            pages.rejected += rejected
+    finally:
+        coming.cancel()
+
+
+def _following(page: SyncPage, cursor: str | None) -> str:
+    if not page.next_cursor or page.next_cursor == cursor:
+        raise RetryLaterError("PAGINATION_DOES_NOT_ADVANCE", request_id=page.request_id)
+    return page.next_cursor

@@ -1,21 +1,24 @@
 """The run: opened before the token is revealed, and closed whatever happens."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.errors import EncryptionError, NotFoundError, OperatorMustActError, RetryLaterError, SyncError
+from core.audit.outbox import Event, log_audit_events
+from core.database import Database
+from core.errors import EncryptionError, NotFoundError, OperatorMustActError, RetryLaterError, SyncError, Verdict
 from core.identity import new_id
 from core.models import ItemStatus, PlaidItem, RunStatus, SyncRun, SyncTrigger
 from core.resources import Resources
+from core.sync.breaker import count_failure, open_breakers
 from core.sync.health import health_after
 from core.sync.outcome import Outcome
 
@@ -26,45 +29,73 @@ GONE = frozenset({ItemStatus.REVOKED, ItemStatus.REMOVED})
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run under way, the Item as it was read for it, and how it ended once it has."""
+    """A run under way, the Item as it was read for it, and how it ended once it has.
+
+    `is_held_back` tells that a breaker is open: nothing was recorded, no token may be revealed, the Item comes back.
+    """
 
     id: UUID
     item: PlaidItem
     trigger: SyncTrigger
     started_at: datetime
-    outcome: Outcome
+    is_held_back: bool
+    outcome: Outcome = field(default_factory=lambda: Outcome(RunStatus.RUNNING))
 
 
 async def open_run(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> OpenRun:
     """Read the Item and record, before its token is revealed, that it will be and what for.
 
-    Until the run ends the Item is due again as soon as a dead worker's lease has run out.
-
     Raises:
         NotFoundError: no such Item, or one whose access is gone for good.
     """
-    hold = timedelta(seconds=resources.settings.sync_lock_ttl_seconds)
-    async with resources.database.transaction() as session:
-        item = await session.get(PlaidItem, item_id)
-        if item is None or item.status in GONE:
-            raise NotFoundError(f"there is no Item {item_id} to sync")
-        run = SyncRun(id=new_id(), item_id=item_id, trigger=trigger, attempt=item.consecutive_failures + 1)
-        session.add(run)
-        await _close_lost_runs(session, item_id, hold)
-        await session.execute(
-            update(PlaidItem).where(PlaidItem.id == item_id).values(next_sync_at=func.now() + hold),
-            execution_options={"synchronize_session": False},
-        )
-        await log_audit_event(
+    return await resources.together(open_runs, (item_id, trigger))
+
+
+async def open_runs(database: Database, asked: Sequence[tuple[UUID, SyncTrigger]]) -> list[OpenRun | Exception]:
+    """Open several runs in one transaction; each is there with the record of its decryption, or not at all."""
+    async with database.transaction() as session:
+        breakers = await open_breakers(session)
+        found = await session.scalars(select(PlaidItem).where(PlaidItem.id.in_({item_id for item_id, _ in asked})))
+        items = {item.id: item for item in found}
+        started_at = (await session.execute(select(func.now()))).scalar_one()
+        results: list[OpenRun | Exception] = []
+        for item_id, trigger in asked:
+            item = items.get(item_id)
+            if item is None or item.status in GONE:
+                results.append(NotFoundError(f"there is no Item {item_id} to sync"))
+            else:
+                # A person who asks is the best of probes.
+                held = trigger is not SyncTrigger.MANUAL and breakers.holds(item)
+                results.append(OpenRun(new_id(), item, trigger, started_at, held))
+        await _record(session, [run for run in results if isinstance(run, OpenRun) and not run.is_held_back])
+    return results
+
+
+async def _record(session: AsyncSession, runs: list[OpenRun]) -> None:
+    if not runs:
+        return
+    rows = [
+        {
+            "id": run.id,
+            "item_id": run.item.id,
+            "trigger": run.trigger,
+            "status": RunStatus.RUNNING,
+            "started_at": run.started_at,
+            "attempt": run.item.consecutive_failures + 1,
+        }
+        for run in runs
+    ]
+    await session.execute(insert(SyncRun), rows)
+    events = [
+        Event(
             AuditEventType.TOKEN_DECRYPTED,
             "An access token is decrypted for a sync",
-            session=session,
-            context=AuditContext(run_id=str(run.id), trigger=trigger.value),
-            resource=f"item:{item_id}",
+            AuditContext(run_id=str(run.id), trigger=run.trigger.value),
+            resource=f"item:{run.item.id}",
         )
-        await session.flush()
-        await session.refresh(run, ["started_at"])
-    return OpenRun(run.id, item, trigger, run.started_at, Outcome(RunStatus.RUNNING))
+        for run in runs
+    ]
+    await log_audit_events(session, events)
 
 
 @asynccontextmanager
@@ -84,21 +115,6 @@ async def failure_recorded(resources: Resources, run: OpenRun) -> AsyncIterator[
         raise
 
 
-async def _close_lost_runs(session: AsyncSession, item_id: UUID, hold: timedelta) -> None:
-    lost = (
-        SyncRun.item_id == item_id,
-        SyncRun.status == RunStatus.RUNNING,
-        SyncRun.started_at < func.now() - hold,
-    )
-    values = {
-        "status": RunStatus.FAILED,
-        "finished_at": func.now(),
-        "error_type": "MANNA",
-        "error_code": "WORKER_LOST",
-    }
-    await session.execute(update(SyncRun).where(*lost).values(values), execution_options={"synchronize_session": False})
-
-
 async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
     run.outcome = Outcome.of(error)
     facts = {"error_type": error.error_type, "error_code": error.error_code}
@@ -110,13 +126,18 @@ async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
             "finished_at": func.clock_timestamp(),
             "plaid_request_id": error.request_id,
         }
-        await session.execute(update(SyncRun).where(SyncRun.id == run.id).values(values))
+        # Not over a commit whose answer alone was lost.
+        unfinished = (SyncRun.id == run.id, SyncRun.status == RunStatus.RUNNING)
+        await session.execute(update(SyncRun).where(*unfinished).values(values))
         if run.outcome.status is RunStatus.FAILED:
+            await count_failure(session, error, run.item.institution_id)
             await _set_health(session, run, error)
 
 
 async def _set_health(session: AsyncSession, run: OpenRun, error: SyncError) -> None:
     health = health_after(error, run.item.consecutive_failures, run.item.status)
+    if error.verdict is Verdict.INSTITUTION_IS_DOWN:
+        health["parked_at"] = func.now()
     # Not over the head of a rival that succeeded meanwhile.
     unchanged = (PlaidItem.id == run.item.id, PlaidItem.version == run.item.version)
     await session.execute(

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from core.models import SyncTrigger
 from core.resources import Resources
+from core.sync.changes import fetch_changes
 from core.sync.commit import commit_run
 from core.sync.lease import lease_item
 from core.sync.outcome import Outcome
-from core.sync.pages import fetch_pages
 from core.sync.runs import failure_recorded, open_run
 
 
@@ -24,9 +24,11 @@ async def sync_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -
         if lease is None:
             return Outcome.skipped("LOCK_NOT_FREE")
         run = await open_run(resources, item_id, trigger)
+        if run.is_held_back:
+            return Outcome.skipped("HELD_BACK")
         async with failure_recorded(resources, run):
             token = run.item.plaid_access_token
-            with await fetch_pages(resources.plaid, token, run.item.cursor) as pages:
+            with await fetch_changes(resources, run, token) as pages:
                 lease.ensure_held()
                 await commit_run(resources, run, pages)
     return run.outcome

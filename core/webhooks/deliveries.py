@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import func, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.audit import AuditContext, AuditEventType, log_audit_event
+from core.audit import AuditContext, AuditEventType
+from core.audit.outbox import Event, log_audit_events
 from core.errors import WebhookRejectedError
 from core.identity import new_id
 from core.items.removal import request_removals
@@ -83,19 +84,19 @@ def read_delivery(body: bytes, proof: VerifiedWebhook) -> Delivery:
     return Delivery(told, payload, proof, effect_of(told.webhook_type, told.webhook_code, payload))
 
 
-async def keep_deliveries(session: AsyncSession, deliveries: Sequence[Delivery], *, wait: bool) -> Kept:
+async def keep_deliveries(connection: AsyncConnection, deliveries: Sequence[Delivery], *, wait: bool) -> Kept:
     """Keep deliveries in the caller's transaction, each once, with its effect.
 
     With `wait` false an Item that a commit holds locked is passed over: one long commit must not keep everybody's
     webhooks waiting. Items are locked in the order of their ids, so that two web processes never wait in a ring.
     """
-    items = await _lock_items(session, deliveries, wait=wait)
+    items = await _lock_items(connection, deliveries, wait=wait)
     free = [one for one in deliveries if (item := items.get(one.told.item_id)) is None or item.is_free]
-    new = await _remember(session, free, items)
+    new = await _remember(connection, free, items)
     reached = [(one.effect, items[one.told.item_id]) for one in new if one.told.item_id in items]
     standing = [(effect, item.id) for effect, item in reached if item.status not in GONE]
     for effect, item_ids in _by_effect(standing):
-        await _apply(session, effect, item_ids)
+        await _apply(connection, effect, item_ids)
     return Kept(
         set(new),
         set(deliveries).difference(free),
@@ -104,25 +105,26 @@ async def keep_deliveries(session: AsyncSession, deliveries: Sequence[Delivery],
     )
 
 
-async def _lock_items(session: AsyncSession, deliveries: Sequence[Delivery], *, wait: bool) -> dict[str | None, Any]:
+async def _lock_items(
+    connection: AsyncConnection, deliveries: Sequence[Delivery], *, wait: bool
+) -> dict[str | None, Any]:
     named = list({one.told.item_id for one in deliveries if one.told.item_id is not None})
-    rows = await session.execute(LOCK_ALL_ITEMS if wait else LOCK_FREE_ITEMS, {"ids": named})
+    rows = await connection.execute(LOCK_ALL_ITEMS if wait else LOCK_FREE_ITEMS, {"ids": named})
     return {row.plaid_item_id: row for row in rows}
 
 
 async def _remember(
-    session: AsyncSession, deliveries: Sequence[Delivery], items: dict[str | None, Any]
+    connection: AsyncConnection, deliveries: Sequence[Delivery], items: dict[str | None, Any]
 ) -> list[Delivery]:
     """Insert the events and return the deliveries that were new; of two equal ones the first."""
     if not deliveries:
         return []
     rows = [_row(one, items.get(one.told.item_id)) for one in deliveries]
     told = msgspec.json.encode(rows).decode()
-    inserted = {bytes(key) for key in (await session.execute(REMEMBER, {"told": told})).scalars()}
+    inserted = {bytes(key) for key in (await connection.execute(REMEMBER, {"told": told})).scalars()}
     first = {one.proof.delivery_key: one for one in reversed(deliveries)}
     new = [one for key, one in reversed(first.items()) if key in inserted]
-    for one in new:
-        await _record(session, one, items.get(one.told.item_id))
+    await log_audit_events(connection, [_event(one, items.get(one.told.item_id)) for one in new])
     return new
 
 
@@ -139,15 +141,11 @@ def _row(delivery: Delivery, item: Any) -> dict[str, Any]:
     }
 
 
-async def _record(session: AsyncSession, delivery: Delivery, item: Any) -> None:
+def _event(delivery: Delivery, item: Any) -> Event:
     told = delivery.told
-    await log_audit_event(
-        AuditEventType.WEBHOOK_RECEIVED,
-        "A webhook was received",
-        session=session,
-        context=AuditContext(webhook_type=told.webhook_type, webhook_code=told.webhook_code),
-        resource=f"item:{item.id}" if item else f"plaid_item:{told.item_id}",
-    )
+    context = AuditContext(webhook_type=told.webhook_type, webhook_code=told.webhook_code)
+    resource = f"item:{item.id}" if item else f"plaid_item:{told.item_id}"
+    return Event(AuditEventType.WEBHOOK_RECEIVED, "A webhook was received", context, resource=resource)
 
 
 def _by_effect(standing: Iterable[tuple[Effect, UUID]]) -> list[tuple[Effect, list[UUID]]]:
@@ -158,24 +156,22 @@ def _by_effect(standing: Iterable[tuple[Effect, UUID]]) -> list[tuple[Effect, li
     return list(grouped.values())
 
 
-async def _apply(session: AsyncSession, effect: Effect, item_ids: list[UUID]) -> None:
+async def _apply(connection: AsyncConnection, effect: Effect, item_ids: list[UUID]) -> None:
     if effect.values:
         changed = update(PlaidItem).where(PlaidItem.id.in_(item_ids)).values(**effect.values, updated_at=func.now())
-        await session.execute(changed, execution_options={"synchronize_session": False})
+        await connection.execute(changed)
     if effect.ends_access:
-        await request_removals(session, item_ids, PLAID)
+        await request_removals(connection, item_ids, PLAID)
     if "status" in effect.values:
-        await _record_status(session, effect, item_ids)
+        await _record_status(connection, effect, item_ids)
     if effect.revoked_account is not None:
         theirs = (Account.item_id.in_(item_ids), Account.account_id == effect.revoked_account)
         revoked = update(Account).where(*theirs).values(revoked_at=func.coalesce(Account.revoked_at, func.now()))
-        await session.execute(revoked, execution_options={"synchronize_session": False})
+        await connection.execute(revoked)
 
 
-async def _record_status(session: AsyncSession, effect: Effect, item_ids: list[UUID]) -> None:
+async def _record_status(connection: AsyncConnection, effect: Effect, item_ids: list[UUID]) -> None:
     kind = AuditEventType.ITEM_REVOKED if effect.ends_access else AuditEventType.ITEM_STATUS_CHANGED
     context = AuditContext(error_code=effect.values["error_code"])
-    for item_id in item_ids:
-        await log_audit_event(
-            kind, "Plaid told about an Item's access", session=session, context=context, resource=f"item:{item_id}"
-        )
+    message = "Plaid told about an Item's access"
+    await log_audit_events(connection, [Event(kind, message, context, resource=f"item:{one}") for one in item_ids])

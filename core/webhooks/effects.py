@@ -32,7 +32,8 @@ class Effect:
 
 
 NOTHING = Effect()
-SYNC = Effect(SYNC_VALUES, leads_to_sync=True)
+# Plaid announces this Item's changes: the schedule need not look often.
+SYNC = Effect({**SYNC_VALUES, "webhook_seen_at": func.now()}, leads_to_sync=True)
 
 
 def effect_of(webhook_type: str, webhook_code: str, payload: Payload) -> Effect:

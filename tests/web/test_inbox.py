@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from core.broker.publisher import queued_key
 from core.errors import WebhookRejectedError
 from core.items.registration import NewItem, register_items
+from core.locking.redis_lock import item_lease, keys_of
 from core.plaid.webhook_verification import VerifiedWebhook
 from core.webhooks.effects import EFFECTS
 from core.webhooks.inbox import Inbox
@@ -56,10 +56,10 @@ async def test_an_update_is_remembered_and_sent_for_once(resources, inbox, item_
     assert await receive(inbox, body)
     assert not await receive(inbox, body)
     assert await receive(inbox, body, datetime(2026, 5, 3, tzinfo=UTC))
-    assert await rows(resources, "SELECT count(*), count(DISTINCT item_id) FROM webhook_events") == [
-        {"count": 2, "count_1": 1}
+    assert await rows(resources, "SELECT count(*), count(DISTINCT item_id) AS items FROM webhook_events") == [
+        {"count": 2, "items": 1}
     ]
-    assert await resources.redis.exists(queued_key(item_id))
+    assert await resources.redis.exists(keys_of(item_lease(item_id))[2])
     assert await resources.redis.llen("sync.webhook") == 1
     assert await rows(resources, "SELECT sync_requested_at IS NOT NULL AS asked FROM plaid_items") == [{"asked": True}]
 
@@ -118,25 +118,32 @@ GONE = {"error_type": "ITEM_ERROR", "error_code": "USER_PERMISSION_REVOKED", "er
 DOWN = {"error_type": "INSTITUTION_ERROR", "error_code": "INSTITUTION_DOWN", "error_message": "x", "status": 400}
 
 
-@pytest.mark.parametrize(
-    ("code", "fields", "expected", "synced"),
-    [
-        ("ERROR", {"error": LOGIN}, {"status": "needs_reauth", "error_code": "ITEM_LOGIN_REQUIRED"}, True),
-        ("ERROR", {"error": DOWN}, {"status": "active", "error_code": "INSTITUTION_DOWN"}, True),
-        ("ERROR", {"error": GONE}, {"status": "revoked", "next_sync_at": None, "version": 1}, False),
-        ("ERROR", {"error": None}, {"status": "active", "error_code": None}, True),
-        ("USER_PERMISSION_REVOKED", {"error": GONE}, {"status": "revoked", "next_sync_at": None, "version": 1}, False),
-        ("PENDING_EXPIRATION", {"consent_expiration_time": "2026-06-01T00:00:00Z"}, {"access_ends_reason": "CONSENT_EXPIRES", "access_ends_at": datetime(2026, 6, 1, tzinfo=UTC)}, False),
-        ("PENDING_EXPIRATION", {"consent_expiration_time": "soon"}, {"access_ends_reason": "CONSENT_EXPIRES"}, False),
-        ("PENDING_DISCONNECT", {"reason": "INSTITUTION_MIGRATION", "disconnect_time": "2026-06-01T00:00:00Z"}, {"access_ends_reason": "INSTITUTION_MIGRATION", "access_ends_at": datetime(2026, 6, 1, tzinfo=UTC)}, False),
-        ("WEBHOOK_UPDATE_ACKNOWLEDGED", {"new_webhook_url": "https://manna.example"}, {"status": "active"}, False),
-    ],
-)  # fmt: skip
-async def test_each_webhook_of_an_item_has_its_effect(resources, inbox, item_id, code, fields, expected, synced):
+JUNE = {"consent_expiration_time": "2026-06-01T00:00:00Z"}
+MOVED = {"reason": "INSTITUTION_MIGRATION", "disconnect_time": "2026-06-01T00:00:00Z"}
+FIRST_OF_JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+REVOKED = {"status": "revoked", "next_sync_at": None, "version": 1}
+EXPIRES = {"access_ends_reason": "CONSENT_EXPIRES"}
+EFFECTS_ON_AN_ITEM = [
+    # code, the webhook's fields, what the Item has afterwards, how many syncs were sent for
+    ("ERROR", {"error": LOGIN}, {"status": "needs_reauth", "error_code": "ITEM_LOGIN_REQUIRED"}, 1),
+    ("ERROR", {"error": DOWN}, {"status": "active", "error_code": "INSTITUTION_DOWN"}, 1),
+    ("ERROR", {"error": GONE}, REVOKED, 0),
+    ("ERROR", {"error": None}, {"status": "active", "error_code": None}, 1),
+    ("USER_PERMISSION_REVOKED", {"error": GONE}, REVOKED, 0),
+    ("PENDING_EXPIRATION", JUNE, {**EXPIRES, "access_ends_at": FIRST_OF_JUNE}, 0),
+    ("PENDING_EXPIRATION", {"consent_expiration_time": "soon"}, {**EXPIRES, "access_ends_at": None}, 0),
+    ("PENDING_DISCONNECT", MOVED, {"access_ends_reason": MOVED["reason"], "access_ends_at": FIRST_OF_JUNE}, 0),
+    ("WEBHOOK_UPDATE_ACKNOWLEDGED", {"new_webhook_url": "https://manna.example"}, {"status": "active"}, 0),
+]
+
+
+@pytest.mark.parametrize("case", EFFECTS_ON_AN_ITEM, ids=lambda case: case[0])
+async def test_each_webhook_of_an_item_has_its_effect(resources, inbox, item_id, case):
+    code, fields, expected, syncs = case
     assert await receive(inbox, webhook("ITEM", code, **fields))
     (item,) = await rows(resources, "SELECT * FROM plaid_items")
     assert {name: item[name] for name in expected} == expected
-    assert await resources.redis.llen("sync.webhook") == int(synced)
+    assert await resources.redis.llen("sync.webhook") == syncs
 
 
 async def test_a_revoked_permission_has_plaid_forget_the_item(resources, inbox, item_id):

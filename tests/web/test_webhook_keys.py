@@ -16,9 +16,11 @@ class KeyServer:
     def __init__(self, *kids):
         self.kids, self.asked, self.time = set(kids), [], 1000.0
         self.failing, self.gate = False, None
+        self.arrived = asyncio.Event()
 
     async def fetch(self, kid):
         self.asked.append(kid)
+        self.arrived.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.failing:
@@ -44,8 +46,7 @@ async def keys(server):
 async def test_a_key_is_asked_for_once_while_it_is_fresh(server, keys):
     server.gate = asyncio.Event()
     waiting = [asyncio.create_task(keys.get("k1")) for _ in range(50)]
-    while not server.asked:
-        await asyncio.sleep(0)
+    await server.arrived.wait()
     server.gate.set()
     assert {(await one).kid for one in waiting} == {"k1"}
     server.time += FRESH_SECONDS - 1
@@ -120,7 +121,6 @@ async def test_a_key_that_does_not_come_in_time_is_there_for_the_retry(server, k
     with pytest.raises(RetryLaterError):
         await keys.get("k1")
     server.gate.set()
-    while keys._asking:
-        await asyncio.sleep(0)
+    await asyncio.wait(keys._asking.values())
     assert (await keys.get("k1")).kid == "k1"
     assert server.asked == ["k1"]

@@ -1,14 +1,16 @@
 """Records every 401, 403 and 429 before it is answered; many at once share a transaction."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.audit import AuditContext, AuditEventType, log_audit_event
+from core.audit import AuditContext, AuditEventType
+from core.audit.outbox import Event, log_audit_events
+from core.batching import Batched
 from core.database import Database
 
 log = structlog.get_logger()
@@ -39,54 +41,31 @@ class RefusalLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[Refusal, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._write = Batched(self._write_many, largest=BATCH, at_once=1)
 
     async def record(self, refusal: Refusal) -> None:
-        """Return once the refusal is durable, or after a second; then it is in the log as not written."""
-        if len(self._waiting) >= MAX_WAITING:
+        """Return once the refusal is durable, or after a second; then it is in our log as not recorded."""
+        if self._waiting >= MAX_WAITING:
             log.warning("refusal_not_recorded", reason="too_many_waiting", route=refusal.route)
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((refusal, future))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
-        await asyncio.wait([future], timeout=WAIT_SECONDS)
-
-    async def idle(self) -> None:
-        """Return once nothing waits to be written."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-
-    async def _write(self) -> None:
+        self._waiting += 1
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                await self._write_batch([refusal for refusal, _ in batch])
-                _resolve([future for _, future in batch])
-        finally:
-            self._writing = None
-
-    async def _write_batch(self, refusals: list[Refusal]) -> None:
-        try:
-            async with self._database.transaction() as session:
-                for one in refusals:
-                    await log_audit_event(
-                        one.event_type,
-                        "A request was refused",
-                        session=session,
-                        context=one.context,
-                        actor=one.actor,
-                        resource=f"route:{one.route}",
-                    )
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._write(refusal)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            log.warning("refusals_not_recorded", count=len(refusals), error=type(error).__name__)
+            log.warning("refusal_not_recorded", reason=type(error).__name__, route=refusal.route)
+        finally:
+            self._waiting -= 1
 
-
-def _resolve(futures: "list[asyncio.Future[None]]") -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+    async def _write_many(self, refusals: Sequence[Refusal]) -> list[None]:
+        events = [
+            Event(one.event_type, "A request was refused", one.context, one.actor, f"route:{one.route}")
+            for one in refusals
+        ]
+        async with self._database.connection() as connection:
+            await log_audit_events(connection, events)
+        return [None] * len(refusals)
 
 
 class AuditRefusals:

@@ -1,0 +1,102 @@
+"""Large updates: rows are made ready in a table beside, page by page, and one short transaction moves them.
+
+The transaction that commits an update must not last as long as it takes PostgreSQL to read 100,000 transactions out
+of JSON. Staged rows are nobody's until they are moved; a run that dies leaves them to the sweep.
+"""
+
+from functools import cache
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import TextClause, delete, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.database import Database
+from core.errors import RetryLaterError
+from core.models import STAGED
+from core.plaid.schemas import loose_page
+from core.sync.apply import BORN_REMOVED, READ, parameters, parts
+from core.sync.pages import Pages
+
+# The later page's word counts, so a row is overwritten as often as it is told.
+STAGE = """
+dropped AS (
+    INSERT INTO staged_transactions (run_id, transaction_id, gone) SELECT key, transaction_id, true FROM gone
+    ON CONFLICT (run_id, transaction_id) DO UPDATE SET gone = true
+)
+INSERT INTO staged_transactions (run_id, gone, {transaction_columns})
+SELECT key, false, {transaction_values} FROM said AS field
+ON CONFLICT (run_id, transaction_id) DO UPDATE SET gone = false, {transaction_updates}
+"""
+MOVE = """
+WITH ended AS (
+    SELECT transaction_id FROM staged_transactions WHERE run_id = :run_id AND gone
+    UNION
+    SELECT pending_transaction_id FROM staged_transactions
+    WHERE run_id = :run_id AND NOT gone AND pending_transaction_id IS NOT NULL
+),
+upserted AS (
+    INSERT INTO transactions (item_id, {transaction_columns}, removed_at)
+    SELECT :item_id, {transaction_columns}, {born_removed}
+    FROM staged_transactions AS field
+    WHERE run_id = :run_id AND NOT gone AND transaction_id NOT IN (SELECT transaction_id FROM ended)
+    ON CONFLICT (item_id, transaction_id)
+    DO UPDATE SET {transaction_updates}, removed_at = excluded.removed_at, updated_at = now()
+)
+UPDATE transactions SET removed_at = now(), updated_at = now()
+FROM ended
+WHERE transactions.item_id = :item_id
+    AND transactions.transaction_id = ended.transaction_id
+    AND transactions.removed_at IS NULL
+"""
+# After a pull of everything, whatever it does not name has vanished without a word.
+BURY_UNNAMED = """
+UPDATE transactions SET removed_at = now(), updated_at = now()
+WHERE item_id = :item_id AND removed_at IS NULL AND NOT EXISTS (
+    SELECT FROM staged_transactions AS staged
+    WHERE staged.run_id = :run_id AND staged.transaction_id = transactions.transaction_id AND NOT staged.gone
+)
+"""
+COUNT = "SELECT count(*) FROM staged_transactions WHERE run_id = :run_id"
+EMPTY = b'{"added":[],"modified":[],"removed":[],"accounts":'
+
+
+async def stage_pages(database: Database, run_id: UUID, pages: Pages) -> bytes:
+    """Make the rows of all pages ready, a short transaction each, and return a page that holds all their accounts."""
+    accounts: dict[bytes, msgspec.Raw] = {}
+    for body in pages:
+        accounts |= {bytes(account): account for account in loose_page(body).accounts}
+        async with database.connection() as connection:
+            await connection.execute(_stage(), parameters([(run_id, body)]))
+    return EMPTY + msgspec.json.encode(list(accounts.values())) + b"}"
+
+
+async def move_staged(connection: AsyncConnection, item_id: UUID, run_id: UUID, pages: Pages) -> None:
+    """Put a run's staged rows in their place, in the caller's transaction.
+
+    Raises:
+        RetryLaterError: `STAGED_ROWS_LOST`: PostgreSQL restarted since, which empties the staging table.
+    """
+    staged = (await connection.execute(text(COUNT), {"run_id": run_id})).scalar_one()
+    if pages.added + pages.modified + pages.removed and not staged:
+        raise RetryLaterError("STAGED_ROWS_LOST")
+    given = {"item_id": item_id, "run_id": run_id}
+    if pages.is_full_pull:
+        await connection.execute(text(BURY_UNNAMED), given)
+    await connection.execute(_move(), given)
+
+
+async def unstage(database: Database, run_id: UUID) -> None:
+    """Remove a run's staged rows."""
+    async with database.connection() as connection:
+        await connection.execute(delete(STAGED).where(STAGED.c.run_id == run_id))
+
+
+@cache
+def _stage() -> TextClause:
+    return text((READ + STAGE).format(**parts()))
+
+
+@cache
+def _move() -> TextClause:
+    return text(MOVE.format(**parts(), born_removed=BORN_REMOVED.format(key=":item_id")))

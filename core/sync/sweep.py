@@ -1,0 +1,58 @@
+"""Finds the runs that nobody is working on any more, closes them and makes their Items due again."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.locking.redis_lock import held_names, item_lease
+from core.models import STAGED, PlaidItem, RunStatus, SyncRun
+from core.resources import Resources
+
+log = structlog.get_logger()
+
+LIMIT = 1000
+
+
+async def sweep(resources: Resources) -> int:
+    """Close every run whose worker died, and return how many that were.
+
+    A run is lost when it is older than the lease's time to live and nobody holds its Item's lease. Should its worker
+    be alive after all (Redis may have forgotten the lease), it still commits or not by the version check.
+    """
+    ttl = timedelta(seconds=resources.settings.sync_lock_ttl_seconds)
+    query = (
+        select(SyncRun.id, SyncRun.item_id)
+        .where(SyncRun.status == RunStatus.RUNNING, SyncRun.started_at < func.now() - ttl)
+        .limit(LIMIT)
+    )
+    async with resources.database.connection() as connection:
+        old = {row.id: row.item_id for row in await connection.execute(query)}
+    if not old:
+        return 0
+    held = await held_names(resources.redis, [item_lease(item_id) for item_id in old.values()])
+    lost = {run_id: item_id for run_id, item_id in old.items() if item_lease(item_id) not in held}
+    if not lost:
+        return 0
+    async with resources.database.connection() as connection:
+        return await _close(connection, lost)
+
+
+async def _close(connection: AsyncConnection, lost: dict[UUID, UUID]) -> int:
+    values = {
+        "status": RunStatus.FAILED,
+        "finished_at": func.clock_timestamp(),
+        "error_type": "MANNA",
+        "error_code": "WORKER_LOST",
+    }
+    still_running = (SyncRun.id.in_(lost), SyncRun.status == RunStatus.RUNNING)
+    closed = await connection.execute(update(SyncRun).where(*still_running).values(values).returning(SyncRun.item_id))
+    items = [item_id for (item_id,) in closed]
+    # Not those that wait for somebody: their time is empty.
+    waiting = (PlaidItem.id.in_(items), PlaidItem.next_sync_at > func.now())
+    await connection.execute(update(PlaidItem).where(*waiting).values(next_sync_at=func.now()))
+    await connection.execute(delete(STAGED).where(STAGED.c.run_id.in_(lost)))
+    log.warning("runs_of_lost_workers_closed", runs=len(items))
+    return len(items)
