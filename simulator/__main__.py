@@ -5,9 +5,9 @@ import sys
 
 import uvicorn
 
-from simulator.app import Simulator, make_app
-from simulator.state import World
-from simulator.webhooks import Webhooks
+from simulator.app import make_app
+from simulator.connection import CuttableProtocol
+from simulator.simulator import Simulator
 
 EXAMPLE = "example: python -m simulator --port 8099"
 
@@ -27,13 +27,14 @@ def main() -> None:
         listener.bind((chosen.host, chosen.port))
     except (OSError, OverflowError) as error:
         sys.exit(f"simulator: cannot listen on {chosen.host}:{chosen.port}: {error}")
-    world = World(chosen.seed)
-    app = make_app(Simulator(world, Webhooks(world), chosen.client_id, chosen.secret))
+    app = make_app(Simulator(chosen.client_id, chosen.secret, chosen.seed))
     logging.getLogger("httpx").setLevel(logging.WARNING)
     listener.listen(1024)
     sys.stdout.write(f"simulator listening on http://{chosen.host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=CuttableProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+    )
     uvicorn.Server(config).run([listener])
 
 

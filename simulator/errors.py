@@ -54,6 +54,11 @@ def foreign_cursor() -> PlaidError:
     return invalid_field("cursor not associated with access_token")
 
 
+def outdated_cursor() -> PlaidError:
+    """A cursor that was good once. What Plaid says here is not known: this is the simulator's guess."""
+    return invalid_field("cursor is no longer valid")
+
+
 def mutation() -> PlaidError:
     """The ledger changed between two pages of one loop."""
     return PlaidError(
@@ -87,6 +92,21 @@ def login_required() -> PlaidError:
     )
     error.display_message = "The user's login has changed. Please sign in again."
     return error
+
+
+def user_permission_revoked() -> PlaidError:
+    """The user took the permission back; the type is that of the webhook, the documentation lists another."""
+    return PlaidError(400, "ITEM_ERROR", "USER_PERMISSION_REVOKED", "the end user has revoked permission to this Item")
+
+
+def sandbox_error(code: str, message: str) -> PlaidError:
+    """SANDBOX_ERROR with the given code."""
+    return PlaidError(400, "SANDBOX_ERROR", code, message)
+
+
+def item_error(error: PlaidError) -> dict[str, Any]:
+    """Return an error as webhooks carry it: with a status and without a request_id."""
+    return error.document() | {"status": error.status}
 
 
 def rate_limited(code: str, scope: str) -> PlaidError:

@@ -1,18 +1,23 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from random import Random
 from typing import Any
 
-from simulator.identifiers import Identifiers
+from simulator.bank.identifiers import Identifiers
+from simulator.bank.ledger import Entry
+from simulator.bank.merchants import ACCOUNT_KINDS, MERCHANTS, NOBODY, Merchant
 from simulator.json_codec import encode
-from simulator.ledger import Entry
-from simulator.merchants import ACCOUNT_KINDS, MERCHANTS, Merchant
 
 HISTORY_DAYS = 730
 _PENDING_DAYS = 4
 _STILL_PENDING = 0.5
 _FINE_AMOUNTS = 0.02
 _UNOFFICIAL = 0.01
+_OWN = (
+    b'{"transaction_id":"%(transaction_id)b","account_id":"%(account_id)b","amount":%(amount)b,"pending":%(pending)b,'
+    b'"pending_transaction_id":null,%(currencies)b,"date":"%(date)b","authorized_date":"%(authorized_date)b",'
+    b'"datetime":%(datetime)b,"authorized_datetime":%(authorized_datetime)b'
+)
 _LOGOS = "https://plaid-merchant-logos.plaid.com"
 _ICONS = "https://plaid-category-icons.plaid.com"
 _LOCATION = dict.fromkeys(("address", "city", "region", "postal_code", "country", "lat", "lon", "store_number"))
@@ -31,7 +36,7 @@ _PAYMENT_META = dict.fromkeys(
 
 
 def make_accounts(identifiers: Identifiers, count: int) -> list[dict[str, Any]]:
-    """`count` accounts as /accounts/get gives them, each of the next kind in the list."""
+    """Return `count` accounts as /accounts/get gives them, each of the next kind in the list."""
     return [_account(identifiers.plaid_id(), index) for index in range(count)]
 
 
@@ -57,15 +62,6 @@ def _account(account_id: str, index: int) -> dict[str, Any]:
     }
 
 
-def make_transaction(account: dict[str, Any], transaction_id: str, day: date) -> dict[str, Any]:
-    """A plain posted transaction with every documented field, to be overlaid with explicit changes."""
-    document = dict(_skeleton(MERCHANTS[0]))
-    document.update(transaction_id=transaction_id, account_id=account["account_id"], amount=1.0)
-    document.update(date=day.isoformat(), authorized_date=day.isoformat())
-    document["iso_currency_code"] = account["balances"]["iso_currency_code"]
-    return document
-
-
 class TransactionSource:
     """An endless, seeded supply of transactions; only their ids do not depend on the seed."""
 
@@ -74,78 +70,84 @@ class TransactionSource:
         self._identifiers = identifiers
         self._days = _iso_days(today)
 
-    def history(self, accounts: list[dict[str, Any]], count: int) -> list[Entry]:
-        """`count` transactions over the last two years, oldest first; the last few days' are partly pending."""
+    def history(self, accounts: list[dict[str, Any]], count: int) -> list[tuple[int, Entry]]:
+        """Return `count` transactions over two years by age in days, oldest first; the newest are partly pending."""
         ages = sorted((int(self._random.random() * HISTORY_DAYS) for _ in range(count)), reverse=True)
-        return [
-            self.one(accounts, age, pending=age < _PENDING_DAYS and self._random.random() < _STILL_PENDING)
-            for age in ages
-        ]
+        return [(age, self.one(accounts, age, pending=self._is_pending(age))) for age in ages]
 
     def one(self, accounts: list[dict[str, Any]], age: int, *, pending: bool) -> Entry:
-        """One transaction that is `age` days old."""
+        """Return one transaction that is `age` days old, its JSON put together without a document in between."""
         draw = self._random.random
         account = accounts[int(draw() * len(accounts))]
         merchant = MERCHANTS[int(draw() * len(MERCHANTS))]
-        document = _skeleton(merchant).copy()
-        document["transaction_id"] = self._identifiers.plaid_id()
-        document["account_id"] = account["account_id"]
-        document["amount"] = self._amount(merchant)
-        document["pending"] = pending
-        self._set_currency(document, account["balances"]["iso_currency_code"])
-        self._set_dates(document, age, pending=pending)
+        transaction_id, day = self._identifiers.plaid_id(), self._days[age]
+        authorized = self._days[min(age + (0 if pending else 1), HISTORY_DAYS)]
+        is_timed = merchant.channel == "online"
+        own = _OWN % {
+            b"transaction_id": transaction_id.encode(),
+            b"account_id": account["account_id"].encode(),
+            b"amount": b"%r" % self._amount(merchant),
+            b"pending": b"true" if pending else b"false",
+            b"currencies": self._currencies(account["balances"]["iso_currency_code"]),
+            b"date": day,
+            b"authorized_date": authorized,
+            b"datetime": b'"%bT12:30:00Z"' % day if is_timed else b"null",
+            b"authorized_datetime": b'"%bT11:01:00Z"' % authorized if is_timed else b"null",
+        }
         original = encode(f"{merchant.description} {int(draw() * 1_000_000):06}")
-        return Entry(document["transaction_id"], document["account_id"], encode(document), original)
+        return Entry(transaction_id, account["account_id"], own, _common(merchant), original)
+
+    def _is_pending(self, age: int) -> bool:
+        return age < _PENDING_DAYS and self._random.random() < _STILL_PENDING
 
     def _amount(self, merchant: Merchant) -> float:
         cents = merchant.typical_cents * (0.5 + self._random.random())
         digits = 4 if self._random.random() < _FINE_AMOUNTS else 2
         return round(cents / 100, digits)
 
-    def _set_currency(self, document: dict[str, Any], currency: str) -> None:
-        document["iso_currency_code"] = currency
-        if self._random.random() < _UNOFFICIAL:
-            document["iso_currency_code"] = None
-            document["unofficial_currency_code"] = "BTC"
-
-    def _set_dates(self, document: dict[str, Any], age: int, *, pending: bool) -> None:
-        day = self._days[age]
-        authorized = self._days[min(age + (0 if pending else 1), HISTORY_DAYS)]
-        document["date"] = day
-        document["authorized_date"] = authorized
-        if document["payment_channel"] == "online":
-            document["datetime"] = f"{day}T12:30:00Z"
-            document["authorized_datetime"] = f"{authorized}T11:01:00Z"
+    def _currencies(self, currency: str) -> bytes:
+        names = (b"null", b'"BTC"') if self._random.random() < _UNOFFICIAL else (b'"%b"' % currency.encode(), b"null")
+        return b'"iso_currency_code":%b,"unofficial_currency_code":%b' % names
 
 
 @lru_cache(maxsize=2)
-def _iso_days(today: date) -> list[str]:
-    return [(today - timedelta(days=age)).isoformat() for age in range(HISTORY_DAYS + 1)]
+def _iso_days(today: date) -> list[bytes]:
+    return [(today - timedelta(days=age)).isoformat().encode() for age in range(HISTORY_DAYS + 1)]
 
 
-def today() -> date:
-    """The simulator's calendar day."""
-    return datetime.now(UTC).date()
+def explicit_transaction(account: dict[str, Any], transaction_id: str, fields: dict[str, Any]) -> Entry:
+    """Return a posted transaction with every documented field, of no known merchant, overlaid with `fields`."""
+    document = _skeleton(NOBODY) | {
+        "transaction_id": transaction_id,
+        "account_id": account["account_id"],
+        "pending": False,
+        "pending_transaction_id": None,
+        "iso_currency_code": account["balances"]["iso_currency_code"],
+        "unofficial_currency_code": None,
+        "datetime": None,
+        "authorized_datetime": None,
+        **dict.fromkeys(("merchant_name", "merchant_entity_id", "logo_url")),
+    }
+    document |= {"counterparties": []} | fields
+    return Entry.of(document, encode(document["name"]))
+
+
+@lru_cache(maxsize=64)
+def _common(merchant: Merchant) -> bytes:
+    return b"," + encode(_skeleton(merchant))[1:]
 
 
 @lru_cache(maxsize=64)
 def _skeleton(merchant: Merchant) -> dict[str, Any]:
-    """Everything about a transaction that its merchant decides. Copy before use."""
+    """Everything about a transaction that its merchant decides, and what is always the same. Copy before use."""
     entity = f"ent_{abs(merchant.typical_cents):08}{len(merchant.description):04}"
     logo = f"{_LOGOS}/merchant_{abs(merchant.typical_cents)}.png"
     return {
-        "account_id": "",
         "account_owner": None,
-        "amount": 0,
-        "authorized_date": None,
-        "authorized_datetime": None,
         "category": None,
         "category_id": None,
         "check_number": None,
         "counterparties": _counterparties(merchant, entity, logo),
-        "date": "",
-        "datetime": None,
-        "iso_currency_code": None,
         "location": _location(merchant),
         "logo_url": logo,
         "merchant_entity_id": entity,
@@ -154,14 +156,10 @@ def _skeleton(merchant: Merchant) -> dict[str, Any]:
         "name": merchant.description,
         "payment_channel": merchant.channel,
         "payment_meta": _payment_meta(merchant),
-        "pending": False,
-        "pending_transaction_id": None,
         "personal_finance_category": _category(merchant),
         "personal_finance_category_icon_url": f"{_ICONS}/PFC_{merchant.category}.png",
         "transaction_code": None,
-        "transaction_id": "",
         "transaction_type": {"in store": "place", "online": "digital"}.get(merchant.channel, "special"),
-        "unofficial_currency_code": None,
         "website": merchant.website,
     }
 

@@ -31,6 +31,8 @@ INSTITUTIONS = (
     Institution("ins_109512", "Houndstooth Bank"),
 )
 
+BY_ID = {institution.institution_id: institution for institution in INSTITUTIONS}
+
 MERCHANTS = (
     Merchant("Café Zürich", "CAFÉ ZÜRICH 0012", "FOOD_AND_DRINK", "COFFEE", "in store", 640, "Oakland", None),
     Merchant("Trader Moe's", "TRADER MOES #552", "FOOD_AND_DRINK", "GROCERIES", "in store", 8250, "San Jose", None),
@@ -72,6 +74,9 @@ MERCHANTS = (
     Merchant("Œuvre Books", "OEUVRE BOOKS", "GENERAL_MERCHANDISE", "BOOKSTORES", "in store", 2890, "Paris", None),
     Merchant("Аптека №7", "APTEKA 7 RX", "MEDICAL", "PHARMACIES_AND_SUPPLEMENTS", "in store", 1945, "Brooklyn", None),
 )
+
+# Whom a transaction that is made by hand is with, where nothing else is said.
+NOBODY = Merchant("", "", "GENERAL_MERCHANDISE", "OTHER_GENERAL_MERCHANDISE", "other", 0, None, None)
 
 # Name, official name, type, subtype, currency. The third is not in US dollars.
 ACCOUNT_KINDS = (

@@ -1,0 +1,1 @@
+"""Items, accounts and ledgers, and how they change: no word about HTTP."""

@@ -1,0 +1,1 @@
+"""Which faults are set, whom they strike and how often, and what they hold back."""
