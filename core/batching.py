@@ -26,26 +26,30 @@ class Batched(Generic[A, R]):
         self._largest = largest
         self._at_once = at_once
         self._waiting: deque[tuple[A, asyncio.Future[R]]] = deque()
-        self._running: set[asyncio.Task[None] | None] = set()
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, one: A) -> R:
         """Return the result for `one`, from whichever batch it travels in."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, future))
-        if len(self._running) < self._at_once:
-            self._running.add(asyncio.create_task(self._drain()))
+        if self._running < self._at_once:
+            self._running += 1
+            task = asyncio.create_task(self._drain())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await future
 
     async def _drain(self) -> None:
+        # Whoever is ready in this round of the loop comes along.
+        await asyncio.sleep(0)
         try:
-            # Whoever is ready in this round of the loop comes along.
-            await asyncio.sleep(0)
             while self._waiting:
                 taken = [self._waiting.popleft() for _ in range(min(self._largest, len(self._waiting)))]
                 await self._settle([one for one in taken if not one[1].done()])
         finally:
-            # Here, and not in a callback: a caller told last comes again before that ran, and would wait for ever.
-            self._running.discard(asyncio.current_task())
+            # Not by the task's end, which the loop tells later: whoever comes in between would wait for ever.
+            self._running -= 1
 
     async def _settle(self, taken: list[tuple[A, asyncio.Future[R]]]) -> None:
         if not taken:

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 QUEUED_SECONDS = 60
 AUDIT_WAKE_SECONDS = 5
-AUDIT_WAKE_DELAY_SECONDS = 0.2
+AUDIT_WAKE_DELAY_SECONDS = 0.5
 
 
 AUDIT_WAKE_KEY = "audit:awake"

@@ -5,6 +5,7 @@ client runs in threads of its own and hands back bytes; whoever calls decodes th
 """
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +25,8 @@ PLAID_VERSION = "2020-09-14"
 AUTH = ("clientId", "plaidVersion", "secret")
 JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 ATTEMPTS = 3
+LARGE_BYTES = 64 * 1024
+LARGE_AT_ONCE = 8
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -47,6 +50,7 @@ class PlaidClient:
         self._api = plaid.ApiClient(configuration)
         self._timeout = (settings.connect_timeout_seconds, settings.plaid_timeout_seconds)
         self._page_size = settings.sync_page_size
+        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self._threads = ThreadPoolExecutor(settings.plaid_concurrency, thread_name_prefix="plaid")
 
     async def transactions_sync(self, access_token: str, cursor: str | None) -> bytes:
@@ -79,13 +83,22 @@ class PlaidClient:
         options = {"auth_settings": AUTH, "_preload_content": False, "_request_timeout": self._timeout}
         try:
             response = self._api.call_api(path, "POST", header_params=dict(JSON_HEADERS), body=body, **options)
-            content: bytes = response.data
-            response.release_conn()
+            content = self._read(response)
         except plaid.ApiException as error:
             raise self._meaning(path, error) from None
         except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
             # AttributeError: plaid-python decodes the body that a failed TLS handshake does not have.
             raise RetryLaterError(type(error).__name__, error_type="NETWORK") from None
+        return content
+
+    def _read(self, response: Any) -> bytes:
+        # The server waits with a large body until there is room: sixty-four of them at once are a worker's memory.
+        if int(response.headers.get("Content-Length") or LARGE_BYTES) < LARGE_BYTES:
+            content: bytes = response.data
+        else:
+            with self._large:
+                content = response.data
+        response.release_conn()
         return content
 
     def _meaning(self, path: str, error: plaid.ApiException) -> Exception:
