@@ -5,12 +5,20 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from web.schemas.words import Problem
+
 ABOUT = (
     "Keeps users' bank transactions in step with Plaid. Every listing is newest first and paged by `cursor`; errors"
     " are problem documents (RFC 9457); every POST but that of link tokens takes an `Idempotency-Key`."
 )
 # FastAPI's own shape of a 422, which is not what is answered.
 NOT_OURS = ("HTTPValidationError", "ValidationError")
+BODY_PROBLEMS = {
+    "400": "The body or the Idempotency-Key cannot be read.",
+    "408": "The body did not arrive in time.",
+    "413": "The body is too large.",
+}
+PROBLEM = Problem.model_json_schema()
 IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -42,7 +50,12 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
-    if method == "post" and path.startswith("/api/") and not path.endswith("/link-token"):
+    if method != "post":
+        return
+    answers = operation["responses"]
+    content = answers.get("422", {}).get("content") or {"application/problem+json": {"schema": PROBLEM}}
+    for status, meaning in BODY_PROBLEMS.items():
+        answers[status] = {"description": meaning, "content": content}
+    if path.startswith("/api/") and not path.endswith("/link-token"):
         operation.setdefault("parameters", []).append(IDEMPOTENCY)
-        operation["responses"]["400"] = operation["responses"]["422"] | {"description": "The key cannot be used."}
-        operation["responses"]["409"] = operation["responses"]["422"] | {"description": "It goes on, or not at all."}
+        answers["409"] = {"description": "It does not go with the present state.", "content": content}

@@ -11,6 +11,7 @@ from core.access.signing_keys import load_signing_keys
 from core.access.tokens import issue_token
 from core.items.registration import NewItem, register_items
 from core.settings import load_settings
+from tests.simulator.conftest import api, server, simulator  # noqa: F401 - fixtures of the simulator
 from web.app import make_app
 
 

@@ -24,8 +24,9 @@ class Hasty(DeadlineProtocol):
 
 
 @asynccontextmanager
-async def served(protocol):
-    config = uvicorn.Config(echo, port=0, http=protocol, log_config=None, lifespan="off", server_header=False)
+async def served(protocol, app=echo):
+    """Serve an application on a free port, in this loop."""
+    config = uvicorn.Config(app, port=0, http=protocol, log_config=None, lifespan="off", server_header=False)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
