@@ -20,6 +20,7 @@ from core.items.removal import remove_item, revoke_due
 from core.models import ItemStatus, RunStatus, SyncTrigger
 from core.resources import Resources
 from core.sync.outcome import Outcome
+from core.sync.reconcile import reconcile
 from core.sync.sync_item import sync_item
 
 app = typer.Typer(no_args_is_help=True, help="Items: a user's log-in at a bank.")
@@ -112,6 +113,29 @@ def remove(
 
     agreed = run(remove_all)
     typer.echo(f"{len(item_ids)} removed; Plaid agreed to {agreed} just now, the worker asks again for the rest")
+
+
+@app.command("reconcile")
+def reconcile_item(
+    item_id: UUID,
+    repair: Annotated[bool, typer.Option("--repair", help="Put the rows right; nothing is deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare rows with everything Plaid has; exit code 1 if they differ. Example: manna items reconcile ID."""
+    drift = run(lambda resources: reconcile(resources, item_id, repair=repair))
+    if as_json:
+        found = [msgspec.to_builtins(one) for one in drift.differences]
+        print_json({"item_id": item_id, "compared": drift.compared, "repaired": drift.repaired, "differences": found})
+    else:
+        rows = [{"transaction": d.transaction_id, "is": d.what, "in": ", ".join(d.columns)} for d in drift.differences]
+        if rows:
+            print_rows(rows, ("transaction", "is", "in"), as_json=False)
+        kinds = ", ".join(f"{drift.count(kind)} {kind}" for kind in ("missing", "extra", "changed"))
+        typer.echo(f"{drift.compared} compared: {kinds}{', repaired' if drift.repaired else ''}")
+    if drift.outcome.status is RunStatus.FAILED:
+        raise MannaError(f"the Item could not be compared: {drift.outcome.error_code}")
+    if drift.differences and not drift.repaired:
+        raise typer.Exit(1)
 
 
 async def _sync(resources: Resources, given: list[UUID], status: ItemStatus | None, *, wait: bool) -> int:

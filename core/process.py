@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from core.audit.configuration import record_settings
 from core.errors import MannaError
 from core.heartbeat import keep_beating
 from core.resources import Resources, open_resources
@@ -26,6 +27,7 @@ class Process:
         self._context: AbstractAsyncContextManager[Resources] = open_resources(settings)
         try:
             self._resources: Resources = self._wait(self._context.__aenter__())
+            self._wait(record_settings(settings, self._resources.database))
             self._heartbeat = asyncio.run_coroutine_threadsafe(keep_beating(self._resources.redis), self._loop)
         except BaseException:
             self._stop()

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import make_url
 
+from core.audit.alerts.rules import load_rules
 from core.audit.policy import install_policy, uninstall_policy
 from core.batching import Batched
 from core.broker.publisher import Publisher
@@ -22,6 +23,7 @@ from core.locking import DistributedLock
 from core.locking.pipelined import PipelinedScripts
 from core.locking.redis_lock import item_lease
 from core.plaid.client import PlaidClient
+from core.plaid.limits import Budget, Limits
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
@@ -50,7 +52,7 @@ class Resources:
     """A process's settings and connections.
 
     `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together` runs statements for all that
-    need them at the same time.
+    need them at the same time; `budget` is what the fleet may ask of Plaid.
     """
 
     settings: Settings
@@ -61,6 +63,7 @@ class Resources:
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
     together: Together
+    budget: Budget
 
 
 @asynccontextmanager
@@ -77,11 +80,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database = open_database(settings, secrets_manager.get_database_url())
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
+        load_rules(settings.audit_alert_rules)
         install_policy(settings, database)
         stack.callback(uninstall_policy)
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
+        budget = Budget(redis, Limits.of(settings))
+        stack.push_async_callback(budget.close)
         publisher = Publisher(settings, redis)
         stack.callback(publisher.close)
         plaid = PlaidClient(settings, secret)
@@ -93,7 +99,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
         slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database))
+        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database), budget)
 
 
 def open_redis(settings: Settings) -> Redis:

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -80,6 +81,9 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     api_rate_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     webhook_rate_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 60_000
+    # 0 is what Plaid publishes for the environment: core.plaid.shared_budget.
+    plaid_rate_per_item_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    plaid_rate_per_client_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
 
     sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
     sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
@@ -88,10 +92,20 @@ class Settings(BaseSettings):
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
 
+    audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    audit_export_directory: Path | None = None
+    audit_alert_rules: Path | None = None
+    audit_alert_webhook_url: str | None = None
+    audit_retention_days: Annotated[int, Field(ge=1)] = 2557
+    sync_run_retention_days: Annotated[int, Field(ge=1)] = 90
+    webhook_retention_days: Annotated[int, Field(ge=1)] = 90
+
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
-    @field_validator("secrets_provider", "accept_risk", "plaid_country_codes", "trusted_proxies", mode="before")
+    @field_validator(
+        "secrets_provider", "accept_risk", "audit_public_keys", "plaid_country_codes", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -138,6 +152,13 @@ class Settings(BaseSettings):
     def _check_plaid_base_url(cls, value: str | None) -> str | None:
         if value is not None:
             TypeAdapter(AnyHttpUrl).validate_python(value)
+        return value
+
+    @field_validator("audit_alert_webhook_url")
+    @classmethod
+    def _check_audit_alert_webhook_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+            raise ValueError("would send alerts in the clear; accepted are https:// and, on this host, http://")
         return value
 
     @model_validator(mode="after")

@@ -86,6 +86,9 @@ def _environment(servers: Servers, simulator_url: str) -> dict[str, str]:
         "PLAID_SECRET": "sandbox-secret",
         "PLAID_ENV": "sandbox",
         "PLAID_BASE_URL": simulator_url,
+        # The simulator enforces none unless it is told to.
+        "PLAID_RATE_PER_ITEM_PER_MINUTE": "1000000",
+        "PLAID_RATE_PER_CLIENT_PER_MINUTE": "1000000",
     }
 
 

@@ -134,6 +134,9 @@ def settings(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch)
         "PLAID_CLIENT_ID": "sandbox-client",
         "PLAID_SECRET": "sandbox-secret",
         "DATABASE_POOL_SIZE": "5",
+        # The simulator has limits only where a test sets some.
+        "PLAID_RATE_PER_ITEM_PER_MINUTE": "1000000",
+        "PLAID_RATE_PER_CLIENT_PER_MINUTE": "1000000",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)

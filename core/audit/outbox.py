@@ -28,12 +28,12 @@ class Event:
 
     event_type: AuditEventType
     message: str
-    context: AuditContext = field(default_factory=AuditContext)
+    context: AuditContext | Mapping[str, Any] = field(default_factory=AuditContext)
     actor: str = SYSTEM
     resource: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """Return the outbox's row; it happened now."""
+        """Return the outbox's row, cleaned of what may not be in it; it happened now."""
         return {
             "event_id": new_id(),
             "event_type": self.event_type.value,
@@ -41,8 +41,21 @@ class Event:
             "actor": clean(self.actor),
             "resource": None if self.resource is None else clean(self.resource),
             "message": clean(self.message),
-            "context": self.context.as_json(),
+            "context": self._allowed_context().as_json(),
         }
+
+    def _allowed_context(self) -> AuditContext:
+        if not isinstance(self.context, Mapping):
+            return self.context
+        context, refused = split_context(self.context)
+        if refused and current_policy().strict:
+            accepted = "the fields of AuditContext"
+            raise TypeError(f"audit context does not take {', '.join(refused)}; accepted are {accepted}")
+        if refused:
+            # The names alone: a value that nobody allowed may be a secret.
+            log.warning("audit_context_dropped", event_type=self.event_type.value, fields=refused)
+            count(CONTEXT_DROPPED, len(refused))
+        return context
 
 
 async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but two named
@@ -50,7 +63,7 @@ async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but tw
     message: str,
     *,
     context: AuditContext | Mapping[str, Any] | None = None,
-    session: AsyncSession | None = None,
+    session: AsyncSession | AsyncConnection | None = None,
     database: Database | None = None,
     actor: str = SYSTEM,
     resource: str | None = None,
@@ -73,12 +86,11 @@ async def log_audit_event(  # noqa: PLR0913 - an event has six facts, all but tw
         TypeError: a context field is not on the allow-list (production drops and counts it instead), or there is
             neither a session nor a database.
     """
-    policy = current_policy()
-    event = Event(event_type, message, _allowed(event_type, context, strict=policy.strict), actor, resource)
+    event = Event(event_type, message, AuditContext() if context is None else context, actor, resource)
     if session is not None:
         await log_audit_events(session, [event])
         return
-    own = database or policy.database
+    own = database or current_policy().database
     if own is None:
         raise TypeError("log_audit_event needs a session or a database: this process has opened no resources")
     async with own.connection() as connection:
@@ -89,18 +101,3 @@ async def log_audit_events(session: AsyncSession | AsyncConnection, events: Sequ
     """Record several events by one statement, in the order given."""
     if events and current_policy().enabled:
         await session.execute(insert(AuditOutbox), [event.as_row() for event in events])
-
-
-def _allowed(
-    event_type: AuditEventType, given: AuditContext | Mapping[str, Any] | None, *, strict: bool
-) -> AuditContext:
-    if not isinstance(given, Mapping):
-        return given or AuditContext()
-    context, refused = split_context(given)
-    if refused and strict:
-        raise TypeError(f"audit context does not take {', '.join(refused)}; accepted are the fields of AuditContext")
-    if refused:
-        # The names alone: a value that nobody allowed may be a secret.
-        log.warning("audit_context_dropped", event_type=event_type.value, fields=refused)
-        count(CONTEXT_DROPPED, len(refused))
-    return context

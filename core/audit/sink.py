@@ -1,18 +1,30 @@
 """Moves events from the outbox into the chain: exactly once, gap-free, causes before effects."""
 
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.audit.chain import Link, Verification, verify_links
+from core.audit.chain import Link, content_of
+from core.audit.counting import SEALED, count
+from core.audit.reading import driver
 from core.database import Database
-from core.models import AuditChain, AuditEvent, AuditOutbox
+from core.models import AuditEvent
 
 log = structlog.get_logger()
 
 BATCH = 1000
+COLUMNS = tuple(column.name for column in AuditEvent.__table__.columns)
+LOCK_HEAD = "SELECT seq, hash, sealed_at FROM audit_chain FOR UPDATE"
+# After the lock, so that it never runs backwards along `seq`, not even when the server's clock does.
+SEALING_TIME = "SELECT greatest(clock_timestamp(), $1)"
+TAKE = """
+DELETE FROM audit_outbox WHERE id IN (SELECT id FROM audit_outbox ORDER BY id LIMIT $1)
+RETURNING id, event_id, event_type, occurred_at, actor, resource, message, context::text
+"""
+MOVE_HEAD = "UPDATE audit_chain SET seq = $1, hash = $2, sealed_at = $3"
 
 
 async def seal_outbox(database: Database) -> int:
@@ -22,8 +34,6 @@ async def seal_outbox(database: Database) -> int:
         total += sealed
         if sealed < BATCH:
             break
-    if total:
-        log.info("audit_sealed", events=total)
     return total
 
 
@@ -35,66 +45,34 @@ async def seal_batch(database: Database, limit: int = BATCH) -> int:
     are found when they are there. The lock on the head lets one consumer in at a time.
     """
     async with database.connection() as connection:
-        head = await _locked_head(connection)
-        events = await _take(connection, limit)
-        if events:
-            await _append(connection, head, events)
-    return len(events)
+        sealed = await _seal(connection, limit)
+    if sealed:
+        log.debug("audit_sealed", events=sealed)
+        count(SEALED, sealed)
+    return sealed
 
 
-async def verify_chain(database: Database, batch: int = 5000) -> Verification:
-    """Walk along the whole chain and compare its end with the head.
-
-    Reads in batches, each its own short transaction, so that it neither holds memory nor a snapshot; events sealed
-    meanwhile are left for the next time.
-    """
-    async with database.connection() as connection:
-        head = await _head(connection)
-    link, seen = Link(), 0
-    while link.seq < head.seq:
-        rows = await _events_after(database, link.seq, min(batch, head.seq - link.seq))
-        found = verify_links(rows, link)
-        link, seen = found.head, seen + found.events
-        if found.problem:
-            return Verification(seen, link, found.problem)
-        if not rows:
-            return Verification(seen, link, f"event {link.seq + 1} and all after it are missing")
-    problem = None if link == head else "the head of the chain does not match its last event"
-    return Verification(seen, link, problem)
+async def _seal(connection: AsyncConnection, limit: int) -> int:
+    head = (await connection.exec_driver_sql(LOCK_HEAD)).one()
+    server = await driver(connection)
+    # What is written is what was read here and hashed, never a second look at the outbox.
+    taken = sorted(await server.fetch(TAKE, limit), key=itemgetter("id"))
+    if not taken:
+        return 0
+    sealed_at = await server.fetchval(SEALING_TIME, head.sealed_at)
+    await server.execute("SELECT ensure_audit_partition($1)", sealed_at)
+    link, rows = _chain(Link(head.seq, head.hash), taken, sealed_at)
+    await server.copy_records_to_table("audit_events", records=rows, columns=COLUMNS)
+    await server.execute(MOVE_HEAD, link.seq, link.hash, sealed_at)
+    return len(rows)
 
 
-async def _events_after(database: Database, seq: int, limit: int) -> list[Any]:
-    query = select(AuditEvent.__table__).where(AuditEvent.seq > seq).order_by(AuditEvent.seq).limit(limit)
-    async with database.connection() as connection:
-        return list((await connection.execute(query)).all())
-
-
-async def _head(connection: AsyncConnection) -> Link:
-    seq, digest = (await connection.execute(select(AuditChain.seq, AuditChain.hash))).one()
-    return Link(seq, digest)
-
-
-async def _locked_head(connection: AsyncConnection) -> Link:
-    query = select(AuditChain.seq, AuditChain.hash).with_for_update()
-    seq, digest = (await connection.execute(query)).one()
-    return Link(seq, digest)
-
-
-async def _take(connection: AsyncConnection, limit: int) -> list[Any]:
-    first = select(AuditOutbox.id).order_by(AuditOutbox.id).limit(limit).scalar_subquery()
-    taken = await connection.execute(
-        delete(AuditOutbox).where(AuditOutbox.id.in_(first)).returning(*AuditOutbox.__table__.c)
-    )
-    return sorted(taken.all(), key=lambda event: event.id)
-
-
-async def _append(connection: AsyncConnection, head: Link, events: list[Any]) -> None:
-    await connection.execute(select(func.ensure_audit_partition(text("now()"))))
+def _chain(head: Link, taken: list[Any], sealed_at: datetime) -> tuple[Link, list[tuple[Any, ...]]]:
+    """Return the chain's new end, and the rows of `COLUMNS` that lead there."""
     rows, link = [], head
-    for event in events:
-        following = link.next(event)
-        fields = {key: value for key, value in event._mapping.items() if key != "id"}
-        rows.append({**fields, "seq": following.seq, "prev_hash": link.hash, "hash": following.hash})
+    for record in taken:
+        _, *content, context = record
+        following = link.next(content_of(content, context))
+        rows.append((following.seq, sealed_at, *content, context, link.hash, following.hash))
         link = following
-    await connection.execute(insert(AuditEvent), rows)
-    await connection.execute(update(AuditChain).values(seq=link.seq, hash=link.hash))
+    return link, rows

@@ -114,4 +114,15 @@ class RevokeItems:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, RevokeItems)
+class Prune:
+    """Drop what is past its retention: beat's, each hour."""
+
+    wire_name: ClassVar[str] = "maintenance.prune"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the settings know what is past."""
+        return {}
+
+
+MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, RevokeItems, Prune)

@@ -1,7 +1,9 @@
 """The tables, one a file. Importing this package is what makes `Base.metadata` complete."""
 
 from core.models.account import Account
+from core.models.audit_alert_state import AuditAlertState
 from core.models.audit_chain import AuditChain
+from core.models.audit_checkpoint import AuditCheckpoint
 from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
 from core.models.circuit_breaker import BreakerState, CircuitBreaker
@@ -17,7 +19,9 @@ from core.models.webhook_event import WebhookEvent
 __all__ = [
     "STAGED",
     "Account",
+    "AuditAlertState",
     "AuditChain",
+    "AuditCheckpoint",
     "AuditEvent",
     "AuditOutbox",
     "BreakerState",

@@ -2,6 +2,7 @@ from sqlalchemy import BigInteger, CheckConstraint, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
+from core.models.columns import Now
 
 
 class AuditChain(Base):
@@ -12,5 +13,6 @@ class AuditChain(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_at: Mapped[Now]
 
     __table_args__ = (CheckConstraint("id = 1", name="single_row"),)

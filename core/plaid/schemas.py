@@ -1,6 +1,7 @@
 """The shapes of Plaid's answers, checked as they are decoded; unknown fields and enum values pass."""
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -104,6 +105,12 @@ SHAPES: dict[str, Any] = {
     "accounts": AccountShape,
 }
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+NUL = rb"\u0000"
+REPLACEMENT = rb"\ufffd"
+# Every escape of a JSON text, a whole surrogate pair as one, so that an escaped backslash is never misread.
+ESCAPE = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.", re.DOTALL)
+ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+HALF_A_PAIR = len(NUL)
 _page = msgspec.json.Decoder(SyncPage)
 _loose = msgspec.json.Decoder(LoosePage)
 _shapes = {place: msgspec.json.Decoder(shape) for place, shape in SHAPES.items()}
@@ -112,17 +119,26 @@ _shapes = {place: msgspec.json.Decoder(shape) for place, shape in SHAPES.items()
 def decode_page(body: bytes) -> tuple[SyncPage, bytes, list[Rejected]]:
     """Return an answer's page, its body without what is malformed in it, and what that was.
 
-    One malformed transaction costs that transaction, never the page around it.
+    One malformed transaction costs that transaction, never the page around it. Characters that no text can hold (NUL,
+    half a surrogate pair) become U+FFFD.
 
     Raises:
         RetryLaterError: `MALFORMED_ANSWER`; something between us and Plaid, or Plaid, sent something else.
     """
+    if NUL in body or ESCAPED_SURROGATE.search(body):
+        body = ESCAPE.sub(_storable, body)
     try:
         return _page.decode(body), body, []
     except msgspec.ValidationError:
         return _sifted(body)
     except MALFORMED:
         raise RetryLaterError("MALFORMED_ANSWER") from None
+
+
+def _storable(escape: "re.Match[bytes]") -> bytes:
+    text: bytes = escape[0]
+    is_half = ESCAPED_SURROGATE.match(text) and len(text) == HALF_A_PAIR
+    return REPLACEMENT if is_half or text == NUL else text
 
 
 def loose_page(body: bytes) -> LoosePage:

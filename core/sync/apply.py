@@ -80,8 +80,16 @@ ON CONFLICT (item_id, account_id) DO UPDATE SET {account_updates}, updated_at = 
 BORN_REMOVED = """CASE WHEN field.pending AND EXISTS (
         SELECT FROM transactions AS posted
         WHERE posted.item_id = {key} AND posted.pending_transaction_id = field.transaction_id
-            AND posted.removed_at IS NULL
+            AND posted.removed_at IS NULL AND {posted} NOT IN (SELECT {ended} FROM ended)
     ) THEN now() END"""
+
+
+def born_removed(key: str, *, of_one_item: bool = False) -> str:
+    """Return the `removed_at` of a row that is written: set for a pending one whose posted one stands already."""
+    ended = ("posted.transaction_id", "transaction_id")
+    if not of_one_item:
+        ended = (f"({key}, posted.transaction_id)", "key, transaction_id")
+    return BORN_REMOVED.format(key=key, posted=ended[0], ended=ended[1])
 
 
 async def apply_pages(connection: AsyncConnection, pages: Sequence[tuple[UUID, bytes]]) -> None:
@@ -96,7 +104,7 @@ def parameters(pages: Sequence[tuple[UUID, bytes]]) -> dict[str, list[UUID] | li
 
 @cache
 def _apply() -> TextClause:
-    return text((READ + APPLY).format(**parts(), born_removed=BORN_REMOVED.format(key="key")))
+    return text((READ + APPLY).format(**parts(), born_removed=born_removed("key")))
 
 
 @cache

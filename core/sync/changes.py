@@ -5,6 +5,8 @@ from datetime import timedelta
 import structlog
 
 from core.errors import OperatorMustActError, RestartFromEmptyCursorError
+from core.plaid.budgeted import BudgetedPages
+from core.plaid.limits import Priority
 from core.resources import Resources
 from core.sync.pages import Pages, fetch_everything, fetch_pages
 from core.sync.runs import OpenRun
@@ -13,6 +15,11 @@ log = structlog.get_logger()
 
 # A second refusal so soon after a full pull is no accident, and pulling everything again would not end it.
 ONCE_IN = timedelta(hours=24)
+
+
+def page_source(resources: Resources, run: OpenRun) -> BudgetedPages:
+    """Return where a run's pages come from, paid for at the priority of its trigger."""
+    return BudgetedPages(resources.plaid, resources.budget, str(run.item.id), Priority.of(run.trigger))
 
 
 async def fetch_changes(resources: Resources, run: OpenRun, token: str) -> Pages:
@@ -25,8 +32,9 @@ async def fetch_changes(resources: Resources, run: OpenRun, token: str) -> Pages
         OperatorMustActError: `CURSOR_REFUSED_AGAIN`, within a day of the last full pull.
         SyncError: Plaid's.
     """
+    source = page_source(resources, run)
     try:
-        return await fetch_pages(resources.plaid, token, run.item.cursor)
+        return await fetch_pages(source, token, run.item.cursor)
     except RestartFromEmptyCursorError as error:
         last = run.item.full_pull_at
         facts = {"item_id": str(run.item.id), "run_id": str(run.id), "error_code": error.error_code}
@@ -34,4 +42,4 @@ async def fetch_changes(resources: Resources, run: OpenRun, token: str) -> Pages
             log.warning("cursor_refused_again", **facts)
             raise OperatorMustActError("CURSOR_REFUSED_AGAIN", request_id=error.request_id) from None
         log.warning("cursor_refused_pulling_everything", **facts)
-    return await fetch_everything(resources.plaid, token)
+    return await fetch_everything(source, token)

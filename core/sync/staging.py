@@ -15,7 +15,7 @@ from core.database import Database
 from core.errors import RetryLaterError
 from core.models import STAGED
 from core.plaid.schemas import loose_page
-from core.sync.apply import BORN_REMOVED, READ, parameters, parts
+from core.sync.apply import READ, born_removed, parameters, parts
 from core.sync.pages import Pages
 
 # The later page's word counts, so a row is overwritten as often as it is told.
@@ -99,4 +99,4 @@ def _stage() -> TextClause:
 
 @cache
 def _move() -> TextClause:
-    return text(MOVE.format(**parts(), born_removed=BORN_REMOVED.format(key=":item_id")))
+    return text(MOVE.format(**parts(), born_removed=born_removed(":item_id", of_one_item=True)))

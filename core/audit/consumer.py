@@ -1,0 +1,67 @@
+"""What the dedicated consumer does at each wake-up: seal, sign, export, watch. Nothing after sealing can stop it."""
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.audit.alerts.delivery import deliver
+from core.audit.alerts.rules import load_rules
+from core.audit.alerts.watch import watch
+from core.audit.checkpoints import EVENTS_A_CHECKPOINT, export_checkpoints, sign_checkpoints
+from core.audit.signing import load_signing_key
+from core.audit.sink import BATCH, seal_batch
+from core.database import Database
+from core.errors import ConfigurationError
+from core.settings import Settings
+
+BATCHES_A_STRETCH = EVENTS_A_CHECKPOINT // BATCH
+# A run ends well within a task's time limit; what is left is another wake-up's.
+STRETCHES_A_RUN = 20
+
+log = structlog.get_logger()
+
+
+async def consume(settings: Settings, database: Database) -> bool:
+    """Seal what the outbox holds, sign and watch it, and tell whether something is left for another run."""
+    total = 0
+    is_more = True
+    for _ in range(STRETCHES_A_RUN):
+        sealed, is_more = await _seal_stretch(database)
+        total += sealed
+        await _sign(settings, database)
+        await _watch(settings, database)
+        if not is_more:
+            break
+    if total:
+        log.info("audit_sealed", events=total)
+    return is_more
+
+
+async def _seal_stretch(database: Database) -> tuple[int, bool]:
+    """Seal up to as many events as a checkpoint covers; tell how many that were, and whether there may be more."""
+    total = 0
+    for _ in range(BATCHES_A_STRETCH):
+        sealed = await seal_batch(database)
+        total += sealed
+        if sealed < BATCH:
+            return total, False
+    return total, True
+
+
+async def _sign(settings: Settings, database: Database) -> None:
+    try:
+        await sign_checkpoints(database, load_signing_key(settings))
+        if settings.audit_export_directory is not None:
+            await export_checkpoints(database, settings.audit_export_directory)
+    except ConfigurationError as error:
+        log.warning("audit_not_signed", reason=str(error))
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("audit_not_signed", reason=type(error).__name__)
+
+
+async def _watch(settings: Settings, database: Database) -> None:
+    try:
+        await deliver(settings, await watch(database, load_rules(settings.audit_alert_rules)))
+    except ConfigurationError as error:
+        log.warning("audit_not_watched", reason=str(error))
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("audit_not_watched", reason=type(error).__name__)

@@ -1,0 +1,114 @@
+"""Drops what is past its retention: whole months of the audit log, closed sync runs, remembered webhooks."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from core.audit.context import AuditContext
+from core.audit.events import AuditEventType
+from core.audit.outbox import log_audit_event
+from core.audit.sink import seal_outbox
+from core.database import Base, Database
+from core.models import AuditEvent, RunStatus, SyncRun, WebhookEvent
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+ROWS_A_BATCH = 5000
+MONTHS = """
+SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_events'::regclass
+    AND to_date(right(inhrelid::regclass::text, 6), 'YYYYMM') + interval '1 month' <= :before ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was dropped: partitions by name, rows by number."""
+
+    partitions: tuple[str, ...]
+    sync_runs: int
+    webhook_events: int
+
+
+async def prune(settings: Settings, database: Database) -> Pruned:
+    """Drop everything past its retention, in short transactions, and record that it was."""
+    await _prepare_next_month(database)
+    runs = SyncRun.started_at < _ago(settings.sync_run_retention_days), SyncRun.status != RunStatus.RUNNING
+    webhooks = (WebhookEvent.received_at < _ago(settings.webhook_retention_days),)
+    pruned = Pruned(
+        await _drop_months(database, _ago(settings.audit_retention_days)),
+        await _delete(database, SyncRun, runs),
+        await _delete(database, WebhookEvent, webhooks),
+    )
+    log.info("pruned", partitions=pruned.partitions, sync_runs=pruned.sync_runs, webhook_events=pruned.webhook_events)
+    return pruned
+
+
+def _ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
+
+
+async def _prepare_next_month(database: Database) -> None:
+    # A partition made in its own month locks the table while the consumer waits; made before, nobody does.
+    async with database.connection() as connection:
+        await connection.execute(text("SELECT ensure_audit_partition(now() + interval '1 month')"))
+
+
+async def _drop_months(database: Database, before: datetime) -> tuple[str, ...]:
+    async with database.connection() as connection:
+        months = (await connection.execute(text(MONTHS), {"before": before.replace(tzinfo=None)})).scalars().all()
+    return tuple([month for month in months if await _drop_month(database, month)])
+
+
+async def _drop_month(database: Database, partition: str) -> bool:
+    """Announce in the chain that a month goes, and then drop it; the database refuses if its root is not outside."""
+    await _announce(database, partition)
+    await seal_outbox(database)
+    try:
+        async with database.connection() as connection:
+            await connection.execute(select(func.drop_audit_partition(partition)))
+    except DBAPIError as error:
+        reason = str(error.orig).rpartition(">: ")[2].splitlines()[0]
+        log.warning("audit_partition_kept", partition=partition, reason=reason)
+        return False
+    return True
+
+
+async def _announce(database: Database, partition: str) -> None:
+    resource = f"partition:{partition}"
+    announced = select(AuditEvent.seq).where(
+        AuditEvent.resource == resource, AuditEvent.event_type == AuditEventType.PARTITION_RETIRED.value
+    )
+    async with database.transaction() as session:
+        # The name comes from the catalogue, quoted by it.
+        ends = text(f"SELECT min(seq), max(seq) FROM {partition}")  # noqa: S608 - see above
+        first, last = (await session.execute(ends)).one()
+        if last is None or (await session.execute(announced)).first() is not None:
+            return
+        await log_audit_event(
+            AuditEventType.PARTITION_RETIRED,
+            "A month of the audit log is dropped by retention",
+            session=session,
+            context=AuditContext(partition=partition, first_seq=first, last_seq=last),
+            resource=resource,
+        )
+
+
+async def _delete(database: Database, table: type[Base], past: tuple[object, ...]) -> int:
+    """Delete rows in batches, each its own transaction with its own event."""
+    total, key = 0, table.__table__.c.id
+    while True:
+        async with database.transaction() as session:
+            batch = select(key).where(*past).limit(ROWS_A_BATCH).scalar_subquery()  # type: ignore[arg-type]  # conditions
+            removed = len((await session.execute(delete(table).where(key.in_(batch)).returning(key))).all())
+            if removed:
+                name = table.__tablename__
+                context = AuditContext(table=name, count=removed)
+                message = "Rows past their retention were deleted"
+                await log_audit_event(AuditEventType.RETENTION_APPLIED, message, session=session, context=context)
+        total += removed
+        if removed < ROWS_A_BATCH:
+            return total

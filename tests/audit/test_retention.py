@@ -1,0 +1,92 @@
+"""Retention: what is old goes, in the audit log only once its root is outside and its end is announced."""
+
+import pytest
+import structlog
+
+from core.audit.checkpoints import export_checkpoints
+from core.audit.retention import prune
+from core.audit.sink import seal_outbox
+from core.identity import new_id
+from tests.audit.chain import ask, execute, seal, sign, verify, write
+
+PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_events'::regclass ORDER BY 1"
+
+
+async def seal_in_the_past(resources):
+    """Five events sealed in January 2018, by the clock of the chain's head, then three of today."""
+    await execute(
+        resources,
+        "SELECT ensure_audit_partition('2018-01-15T00:00Z')",
+        "ALTER TABLE audit_events DISABLE TRIGGER USER",
+    )
+    await write(resources, 5)
+    await seal_outbox(resources.database)
+    await execute(resources, "UPDATE audit_events SET sealed_at = '2018-01-15T00:00Z'")
+    await execute(resources, "ALTER TABLE audit_events ENABLE ALWAYS TRIGGER insert_only")
+    await seal(resources, 3)
+
+
+async def test_a_month_past_its_retention_goes_and_the_rest_still_verifies(resources, tmp_path):
+    await seal_in_the_past(resources)
+    await export_checkpoints(resources.database, tmp_path)
+    pruned = await prune(resources.settings, resources.database)
+    assert pruned.partitions == ("audit_events_201801",)
+    assert "audit_events_201801" not in [row[0] for row in await ask(resources, PARTITIONS)]
+    await sign(resources)
+    found = await verify(resources)
+    assert (found.problem, found.events, found.head.seq) == (None, 4, 9)
+    announced = "SELECT context FROM audit_events WHERE event_type = 'audit:partition:retired'"
+    ((context,),) = await ask(resources, announced)
+    assert context == {"partition": "audit_events_201801", "first_seq": 1, "last_seq": 5}
+
+
+async def test_a_month_whose_root_is_not_outside_stays_and_the_log_says_why(resources):
+    await seal_in_the_past(resources)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            assert (await prune(resources.settings, resources.database)).partitions == ()
+    kept = [line for line in logs if line["event"] == "audit_partition_kept"]
+    assert [line["reason"] for line in kept] == ["the checkpoints of audit_events_201801 are not exported"] * 2
+    assert len(await ask(resources, "SELECT 1 FROM audit_events WHERE event_type = 'audit:partition:retired'")) == 1
+    await sign(resources)
+    assert (await verify(resources)).problem is None
+
+
+async def test_a_month_that_is_not_over_stays(resources):
+    with pytest.raises(Exception, match="is not over yet"):
+        await execute(
+            resources,
+            "SELECT ensure_audit_partition(now())",
+            "SELECT drop_audit_partition('audit_events_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMM'))",
+        )
+
+
+async def test_the_next_months_partition_is_there_before_its_month(resources):
+    await prune(resources.settings, resources.database)
+    next_month = "SELECT 'audit_events_' || to_char((now() + interval '1 month') AT TIME ZONE 'UTC', 'YYYYMM')"
+    assert await ask(resources, next_month) == await ask(resources, PARTITIONS)
+
+
+async def test_old_runs_and_webhooks_go_what_runs_or_is_young_stays(resources):
+    item = new_id()
+    await execute(
+        resources,
+        "INSERT INTO plaid_items (id, user_id, plaid_item_id, plaid_access_token)"
+        f" VALUES ('{item}', 'u', 'p', 'sealed:v1:x')",
+        "INSERT INTO sync_runs (id, item_id, trigger, status, started_at)"
+        f" SELECT gen_random_uuid(), '{item}', 'manual', status, now() - make_interval(days => age)"
+        " FROM unnest(ARRAY['succeeded', 'failed', 'running', 'succeeded'], ARRAY[91, 200, 200, 89])"
+        " AS r (status, age)",
+        "INSERT INTO webhook_events"
+        " (id, delivery_key, webhook_type, webhook_code, payload, issued_at, received_at)"
+        " SELECT gen_random_uuid(), int4send(age), 'T', 'C', '{}', now(), now() - make_interval(days => age)"
+        " FROM unnest(ARRAY[91, 89]) AS age",
+    )
+    pruned = await prune(resources.settings, resources.database)
+    assert (pruned.sync_runs, pruned.webhook_events) == (2, 1)
+    assert sorted(row[0] for row in await ask(resources, "SELECT status FROM sync_runs")) == ["running", "succeeded"]
+    recorded = await ask(resources, "SELECT context FROM audit_outbox ORDER BY id")
+    assert [row[0] for row in recorded] == [
+        {"table": "sync_runs", "count": 2},
+        {"table": "webhook_events", "count": 1},
+    ]
