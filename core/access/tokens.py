@@ -18,6 +18,8 @@ TYPE = "at+jwt"
 ISSUER = "manna-sync"
 AUDIENCE = "manna-sync-api"
 REQUIRED = ["exp", "iat", "iss", "aud", "sub", "jti", "scope"]
+# Hosts that issue and hosts that verify are never quite of one time.
+CLOCK_SKEW_SECONDS = 5
 MAX_TTL_SECONDS = 90 * 24 * 3600
 MAX_TOKEN_CHARACTERS = 4096
 
@@ -83,6 +85,7 @@ def verify_token(keys: SigningKeys, token: str) -> Principal:
             audience=AUDIENCE,
             issuer=ISSUER,
             options={"require": REQUIRED, "strict_aud": True},
+            leeway=CLOCK_SKEW_SECONDS,
         )
     except jwt.ExpiredSignatureError:
         raise TokenRefusedError("expired") from None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import jwt
 import msgspec
@@ -87,9 +88,14 @@ async def _key_for(token: str, keys: WebhookKeys) -> VerificationKey:
     return key
 
 
+@lru_cache(maxsize=64)
+def _public(key: VerificationKey) -> jwt.PyJWK:
+    return jwt.PyJWK.from_dict(msgspec.to_builtins(key), algorithm=ALGORITHM)
+
+
 def _claims(token: str, key: VerificationKey) -> dict[str, object]:
     try:
-        public = jwt.PyJWK.from_dict(msgspec.to_builtins(key), algorithm=ALGORITHM)
+        public = _public(key)
         # iat is checked by the caller against Plaid's own bounds.
         return jwt.decode(token, public, algorithms=[ALGORITHM], options={"verify_iat": False})
     except (jwt.PyJWTError, ValueError):

@@ -64,6 +64,17 @@ async def test_the_description_is_served_without_a_token(client):
     assert (await client.get("/openapi.json")).json()["info"]["title"] == "Manna Sync"
 
 
+async def test_people_read_it_as_a_page_that_the_policy_allows(client):
+    page = await client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "POST /api/v1/items/{item_id}/sync" in page.text
+    assert "public-sandbox-5f0c" in page.text
+    for forbidden in ("<script", "<style", " style=", "http://", "https://"):
+        assert forbidden not in page.text
+    assert "style-src 'self'" in page.headers["content-security-policy"]
+    assert (await client.get("/docs/style.css")).headers["content-type"] == "text/css; charset=utf-8"
+
+
 @pytest.fixture
 async def address(web_settings, monkeypatch, simulator):
     """The application on a socket, without limits to be met, with an Item to be found, and the simulator as Plaid."""
