@@ -15,6 +15,8 @@ from sqlalchemy import Select, Update, case, delete, func, literal, select, upda
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from core.audit import AuditContext, AuditEventType, log_audit_event
+from core.audit.outbox import Event, log_audit_events
 from core.errors import ClientRefusedError, SyncError, Verdict
 from core.identity import jittered
 from core.models import BreakerState, CircuitBreaker, PlaidItem
@@ -98,6 +100,9 @@ async def count_failure(connection: Execute, error: SyncError, institution_id: s
     is_new = state is BreakerState.OPEN and opened_at == now
     if is_new:
         log.error("breaker_opened", scope=scope, error_type=error.error_type, error_code=error.error_code)
+        context = AuditContext(error_type=error.error_type, error_code=error.error_code)
+        what, message = AuditEventType.BREAKER_OPENED, "A breaker opened: its Items wait"
+        await log_audit_event(what, message, session=connection, context=context, resource=scope)
     return is_new
 
 
@@ -114,6 +119,8 @@ async def count_success(connection: AsyncConnection, institution_ids: Iterable[s
     closed = [scope for (scope,) in await connection.execute(released.returning(CircuitBreaker.scope))]
     for scope in closed:
         log.warning("breaker_closed", scope=scope)
+    what, message = AuditEventType.BREAKER_CLOSED, "A breaker closed: its Items are released"
+    await log_audit_events(connection, [Event(what, message, resource=scope) for scope in closed])
     return closed
 
 

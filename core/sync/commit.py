@@ -97,6 +97,7 @@ class Commit:
             removed=pages.removed,
             restarts=pages.restarts,
             plaid_request_id=pages.request_id,
+            reason="full_pull" if pages.is_full_pull else None,
         )
         what = AuditEventType.ITEM_SYNCED
         return Event(what, "An Item's changes were committed", context, resource=f"item:{self.item.id}")

@@ -60,7 +60,11 @@ class Pages:
 
     def keep(self, body: bytes) -> None:
         """Keep a body, without looking into it."""
-        self._spool.write(LENGTH.pack(len(body)) + body)
+        if len(body) > MEMORY_BYTES:
+            # Straight into the file: in memory first it would be copied there and back.
+            self._spool.rollover()
+        self._spool.write(LENGTH.pack(len(body)))
+        self._spool.write(body)
         self.kept += 1
         self.bytes += len(body)
 

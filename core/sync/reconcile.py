@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import TextClause, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.errors import LockNotAcquiredError
 from core.models import STAGED, RunStatus, SyncRun, SyncTrigger
 from core.plaid.schemas import decode_page
@@ -96,13 +97,17 @@ async def reconcile(resources: Resources, item_id: UUID, *, repair: bool) -> Dri
             with await fetch_everything(page_source(resources, run), run.item.plaid_access_token) as everything:
                 found = await _compare(resources, run, everything)
                 lease.ensure_held()
-                await _settle(resources, run, everything, repair=repair and bool(found.differences))
+                await _settle(resources, run, everything, len(found.differences), repair=repair)
     return Drift(item_id, found.compared, found.differences, run.outcome)
 
 
-async def _settle(resources: Resources, run: OpenRun, everything: Pages, *, repair: bool) -> None:
-    if repair:
+async def _settle(resources: Resources, run: OpenRun, everything: Pages, drift: int, *, repair: bool) -> None:
+    if repair and drift:
         await commit_run(resources, run, everything)
+        what, resource = AuditEventType.ITEM_REPAIRED, f"item:{run.item.id}"
+        context = AuditContext(run_id=str(run.id), drift=drift)
+        message = "An Item's drift was repaired"
+        await log_audit_event(what, message, database=resources.database, context=context, resource=resource)
         return
     run.outcome = Outcome.skipped("RECONCILED")
     values = {"status": RunStatus.SKIPPED, "finished_at": text("clock_timestamp()"), "error_code": "RECONCILED"}
