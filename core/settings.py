@@ -72,15 +72,24 @@ class Settings(BaseSettings):
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     plaid_client_name: Annotated[str, Field(min_length=1, max_length=30)] = "Manna Sync"
+    """The name that Link shows to users."""
     plaid_language: Annotated[str, Field(pattern="^[a-z]{2}$")] = "en"
+    """Link's language."""
     plaid_country_codes: Annotated[tuple[str, ...], NoDecode] = ("US",)
+    """The countries whose banks Link offers."""
     plaid_days_requested: Annotated[int, Field(ge=1, le=730)] = 730
+    """How many days of history are asked for when an Item is linked; Plaid never extends it afterwards."""
     plaid_redirect_uri: str | None = None
+    """Where a bank's OAuth page returns to; registered with Plaid."""
 
     public_url: str | None = None
+    """Where Plaid and browsers reach us; webhooks are sent to /webhooks/plaid below it."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     api_rate_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    """Requests a minute that one token may read with; other limits of the API follow from it."""
     webhook_rate_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 60_000
+    """Webhooks a minute that one address may send."""
     # 0 is what Plaid publishes for the environment: core.plaid.shared_budget.
     plaid_rate_per_item_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     plaid_rate_per_client_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
