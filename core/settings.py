@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
     audit_export_directory: Path | None = None
     audit_alert_rules: Path | None = None
-    audit_alert_webhook_url: str | None = None
+    # Some receivers' addresses carry a key.
+    audit_alert_webhook_url: str | None = Field(None, repr=False)
     audit_retention_days: Annotated[int, Field(ge=1)] = 2557
     sync_run_retention_days: Annotated[int, Field(ge=1)] = 90
     webhook_retention_days: Annotated[int, Field(ge=1)] = 90
