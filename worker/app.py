@@ -19,6 +19,7 @@ TASKS = (
     "tasks.consume_audit",
     "tasks.prune",
     "tasks.reencrypt",
+    "tasks.revoke_item",
 )
 
 

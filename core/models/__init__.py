@@ -8,6 +8,8 @@ from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
 from core.models.circuit_breaker import BreakerState, CircuitBreaker
 from core.models.encryption_key import EncryptionKey
+from core.models.idempotency_key import IdempotencyKey
+from core.models.item_removal import ItemRemoval
 from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
@@ -28,6 +30,8 @@ __all__ = [
     "BreakerState",
     "CircuitBreaker",
     "EncryptionKey",
+    "IdempotencyKey",
+    "ItemRemoval",
     "ItemStatus",
     "KeyringReport",
     "PlaidItem",
