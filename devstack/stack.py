@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,9 +48,10 @@ def open_stack(*, with_flower: bool = False) -> Iterator[Stack]:
     """
     with open_servers(durable=True) as servers:
         simulator_url = _start_simulator(servers)
-        environment = _environment(servers, simulator_url)
+        port = free_port()
+        environment = _environment(servers, simulator_url, port)
         _run(environment, "alembic", "upgrade", "head")
-        web_url = _start_services(servers, environment)
+        web_url = _start_services(servers, environment, port)
         flower_url = _start_flower(servers, environment) if with_flower else None
         yield Stack(servers, simulator_url, web_url, flower_url, environment)
 
@@ -63,9 +65,8 @@ def link_items(stack: Stack, items: int, transactions: int) -> list[str]:
     return [item["item_id"] for item in linked]
 
 
-def _start_services(servers: Servers, environment: dict[str, str]) -> str:
+def _start_services(servers: Servers, environment: dict[str, str], port: int) -> str:
     """Start them all before waiting for any: they load side by side. Return the web's address."""
-    port = free_port()
     _start(servers, "worker", [*CELERY, "worker", "-Q", SYNC_QUEUES, *QUIET, "-n", "sync@%h"], environment)
     _start(servers, "audit", [*CELERY, "worker", "-Q", "audit", *QUIET, "-n", "audit@%h"], environment)
     _start(servers, "web", [sys.executable, "-m", "cli", "web", "--port", str(port)], environment)
@@ -101,13 +102,15 @@ def _start_simulator(servers: Servers) -> str:
     return found[0]
 
 
-def _environment(servers: Servers, simulator_url: str) -> dict[str, str]:
+def _environment(servers: Servers, simulator_url: str, port: int) -> dict[str, str]:
     return {
         **os.environ,
         "MANNA_ENVIRONMENT": "development",
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
         "MANNA_ENCRYPTION_KEY": EncryptionKeyProvider.generate_key(),
+        "JWT_SIGNING_KEY": secrets.token_urlsafe(32),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "PLAID_CLIENT_ID": CLIENT_ID,
         "PLAID_SECRET": "sandbox-secret",
         "PLAID_ENV": "sandbox",
