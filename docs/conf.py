@@ -8,7 +8,7 @@ copyright = author  # noqa: A001 - Sphinx's name for it
 release = importlib.metadata.version("manna-sync")
 
 extensions = ["myst_parser"]
-myst_enable_extensions = ["myst_parser"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = True

@@ -1,0 +1,135 @@
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from core.broker.messages import Queue
+from core.settings import Settings, variable_name
+from tests.conftest import ROOT
+
+BASE = ROOT / "deploy" / "kubernetes" / "base"
+PRODUCTION = ROOT / "deploy" / "kubernetes" / "overlays" / "production" / "kustomization.yaml"
+OF_KEDA = {"ScaledObject", "TriggerAuthentication"}
+CONTRACT = {
+    "web": "manna web --host 0.0.0.0 --port 8000",
+    "worker": "celery -A worker worker -Q sync.webhook,sync.scheduled,sync.backfill,sync.replay,maintenance -n sync@%h",
+    "audit": "celery -A worker worker -Q audit -n audit@%h",
+    "beat": "celery -A worker beat -s /tmp/beat-schedule",
+    "flower": "celery -A worker flower --address=0.0.0.0 --port=5555 --conf=/app/deploy/flowerconfig.py",
+    "migrate": "alembic upgrade head",
+}
+KUSTOMIZATION = yaml.safe_load((BASE / "kustomization.yaml").read_text())
+OBJECTS = [one for name in KUSTOMIZATION["resources"] for one in yaml.safe_load_all((BASE / name).read_text())]
+PODS = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in OBJECTS if "template" in one.get("spec", {})}
+
+
+def of_kind(kind):
+    return {one["metadata"]["name"]: one["spec"] for one in OBJECTS if one["kind"] == kind}
+
+
+def container(name):
+    (found,) = PODS[name]["containers"]
+    return found
+
+
+@pytest.mark.parametrize("given", OBJECTS, ids=lambda one: f"{one['kind']}-{one['metadata']['name']}")
+def test_every_object_fits_kubernetes_own_schema(given):
+    if given["kind"] in OF_KEDA:
+        assert given["apiVersion"] == "keda.sh/v1alpha1"
+        return
+    for version in ("1.33", kubernetes_validate.latest_version()):
+        kubernetes_validate.validate(given, version, strict=True)
+
+
+def test_a_field_that_does_not_exist_would_be_found():
+    wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"port": 80}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_every_file_is_part_of_the_base():
+    assert {path.name for path in BASE.glob("*.yaml")} == {*KUSTOMIZATION["resources"], "kustomization.yaml"}
+
+
+def test_every_process_is_one_of_the_contract():
+    assert {name: " ".join(container(name)["command"]) for name in PODS} == CONTRACT
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_process_can_write_nothing_and_become_nobody_else(name):
+    pod, own = PODS[name]["securityContext"], container(name)["securityContext"]
+    assert pod["runAsNonRoot"]
+    assert pod["runAsUser"] == 10001
+    assert own == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert PODS[name]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_secrets_are_files_that_only_the_process_reads(name):
+    volume = next(one["secret"] for one in PODS[name]["volumes"] if one["name"] == "secrets")
+    assert volume["defaultMode"] == 0o440
+    assert PODS[name]["securityContext"]["fsGroup"] == 10001
+    # Redis' address is the one exception: it holds its password.
+    from_secrets = [one for one in container(name)["env"] if "secretKeyRef" in one["valueFrom"]]
+    assert [one["name"] for one in from_secrets] == ["REDIS_URL"]
+
+
+def test_flower_holds_no_key_and_only_migrations_the_owner_s_password():
+    secrets = {name: pod["volumes"][0]["secret"]["secretName"] for name, pod in PODS.items()}
+    assert secrets["flower"] == "manna-flower"
+    assert [name for name, secret in secrets.items() if secret == "manna-owner-secrets"] == ["migrate"]
+
+
+def test_settings_are_ones_that_the_service_knows():
+    known = {variable_name(field) for field in Settings.model_fields} | {"OWNER_DATABASE_URL"}
+    overlay = yaml.safe_load(PRODUCTION.read_text())["configMapGenerator"][0]["literals"]
+    given = {line.partition("=")[0] for line in [*(BASE / "settings.env").read_text().split(), *overlay]}
+    assert given <= known
+
+
+def test_what_serves_is_probed_and_what_may_move_keeps_one_running():
+    probed = {name for name in PODS if "livenessProbe" in container(name)}
+    assert probed == {"web", "worker", "audit", "flower"}
+    assert container("web")["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    assert set(of_kind("PodDisruptionBudget")) == {"web", "worker", "audit"}
+
+
+def test_selectors_find_their_pods():
+    for kind in ("Service", "PodDisruptionBudget"):
+        for name, spec in of_kind(kind).items():
+            selector = spec["selector"].get("matchLabels", spec["selector"])
+            assert selector == {"app.kubernetes.io/name": name}
+            assert name in PODS
+
+
+def test_workers_scale_on_the_queues_that_they_serve():
+    (spec,) = of_kind("ScaledObject").values()
+    assert "replicas" not in of_kind("Deployment")[spec["scaleTargetRef"]["name"]]
+    scaled = {trigger["metadata"]["listName"] for trigger in spec["triggers"]}
+    assert scaled == {queue.value for queue in Queue if queue.value.startswith("sync.")}
+    assert all(trigger["authenticationRef"]["name"] in of_kind("TriggerAuthentication") for trigger in spec["triggers"])
+
+
+def test_nothing_goes_in_or_out_unnamed():
+    policies = of_kind("NetworkPolicy")
+    assert policies["nothing"] == {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "manna-sync"}},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    # The label that it selects by comes from the kustomization, and has to reach the pods.
+    assert KUSTOMIZATION["labels"] == [
+        {"pairs": {"app.kubernetes.io/part-of": "manna-sync"}, "includeTemplates": True}
+    ]
+
+
+def test_the_how_to_names_every_secret():
+    page = (ROOT / "docs" / "how-to" / "deploy-on-kubernetes.md").read_text("utf-8")
+    text = "".join(path.read_text() for path in Path(BASE).glob("*.yaml"))
+    named = set(re.findall(r"secretName: ([a-z-]+)|secretKeyRef: {name: ([a-z-]+)", text))
+    assert all(f"`{name}`" in page for pair in named for name in pair if name)
