@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from scripts.reference import commands, errors, messages, routes, tables
+from scripts.reference import capacity, commands, errors, messages, routes, tables
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
-PAGES = (commands, errors, messages, routes, tables)
+PAGES = (capacity, commands, errors, messages, routes, tables)
 
 
 def main() -> None:
     """Write every page."""
     for module in PAGES:
         (FOLDER / module.NAME).write_text(module.page(), "utf-8")
-        print(f"wrote {module.NAME}")
+        print(f"wrote {Path(module.NAME).name}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+import ast
+import re
+
+import pytest
+
+from scripts.reference.__main__ import FOLDER, PAGES
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+
+
+@pytest.mark.parametrize("module", PAGES, ids=lambda module: module.NAME)
+def test_a_page_says_what_the_code_says(module):
+    assert (FOLDER / module.NAME).read_text("utf-8") == module.page(), "run make reference"
+
+
+def tests_of(path):
+    """The names of a file's tests."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, functions)}
+
+
+@pytest.mark.parametrize("page", ["explanation/ten-rules.md", "explanation/threat-model.md"])
+def test_every_test_that_a_promise_names_exists(page):
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / page).read_text("utf-8"))
+    assert len(named) >= 10
+    assert [(path, name) for path, name in named if name not in tests_of(ROOT / path)] == []
+
+
+def test_a_page_has_a_title_closes_its_blocks_and_names_nobody_s_machine():
+    for page in DOCS.rglob("*.md"):
+        text = page.read_text("utf-8")
+        assert text.startswith("# "), page
+        assert text.count("```") % 2 == 0, page
+        assert not re.search(r"/root/|/work/|\.pyenv", text), page
