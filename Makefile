@@ -8,7 +8,7 @@ PEERS_READY := .venv-bench/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check docs reference format lock bench clean
+.PHONY: help demo up test check docs reference changelog format lock bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ docs: $(READY) ## build the documentation into .manna/docs, warnings are errors
 
 reference: $(READY) ## write the reference pages anew from the code
 	@for pages in audit_reference reference; do $(BIN)/python -m scripts.$$pages || exit 1; done
+
+changelog: $(READY) ## gather the news fragments into CHANGELOG.md (VERSION=0.2.0)
+	@$(BIN)/towncrier build --yes --version $(or $(VERSION),$(error give a version: make changelog VERSION=0.2.0))
 
 format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .

@@ -18,3 +18,5 @@ html_title = "Manna Sync"
 html_static_path = ["_static"]
 html_css_files = ["manna.css"]
 html_show_sourcelink = False
+# Console blocks are a reader's shell with what it prints: whatever they hold, no lexer takes all of it.
+suppress_warnings = ["misc.highlighting_failure"]
