@@ -8,6 +8,9 @@ NAME = "../explanation/capacity.md"
 FLEETS = (10_000, 100_000, 1_000_000, 10_000_000)
 DAY = 86_400
 PLAID_CALLS_A_MINUTE = 2_500
+UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))
+SPANS = ((1440, "days"), (60, "h"), (1, "min"))
+TWO_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,17 @@ class Load:
 
 HEAD = """# Capacity
 
-Written by `python -m scripts.reference` from the costs and assumptions in `scripts/reference/capacity.py`: change them there
-for your own load.
+Written by `python -m scripts.reference` from the costs and assumptions in `scripts/reference/capacity.py`: change
+them there for your own load.
 
 ## Measured costs
 
 {costs}
 
-They come from a short run of `make bench ARGS='--quick …'` (two shared cores of an AMD EPYC, PostgreSQL 18 and Valkey 9 on
-loopback, durable) and from counting the bytes of 100 Items of 500 transactions. Seconds do not carry over to
-another machine: run `make bench` on yours. Page caches, indexes after years of updates and backups are not in the sizes.
+They come from a short run of `make bench ARGS='--quick …'` (two shared cores of an AMD EPYC, PostgreSQL 18 and Valkey
+9 on loopback, durable) and from counting the bytes of 100 Items of 500 transactions. Seconds do not carry over to
+another machine: run `make bench` on yours. Page caches, indexes after years of updates and backups are not in the
+sizes.
 
 ## Assumed load
 
@@ -63,27 +67,29 @@ another machine: run `make bench` on yours. Page caches, indexes after years of 
 
 {table}
 
-`F(N)`, with N Items: mean syncs a second `s = N × {syncs} / 86,400`, at peak `p = {peak:g} × s`.
+With N Items: mean syncs a second `s = N * {syncs} / 86,400`, at peak `p = {peak:g} * s`.
 
-- **Worker processes** `max(2, p × {client:g} s / {busy:g})`: one process is one core, {memory} MB at rest; give it 384 MB.
-- **PostgreSQL cores** `p × {database:g} s / {busy:g}`, for the syncs alone.
-- **Connections** `DATABASE_POOL_SIZE × (workers + 2 web + 2 audit) + 5`. Beyond some hundreds put
+- **Worker processes** `max(2, p * {client:g} s / {busy:g})`: one process is one core, {memory} MB at rest; give it
+  384 MB.
+- **PostgreSQL cores** `p * {database:g} s / {busy:g}`, for the syncs alone.
+- **Connections** `DATABASE_POOL_SIZE * (workers + 2 web + 2 audit) + 5`. Beyond some hundreds put
   [PgBouncer](../how-to/run-behind-pgbouncer-and-sentinel.md) between.
 - **Redis**: 2 MB, and for an hour in which no worker runs {message:,} bytes a waiting webhook. Scheduled Items wait
   fifty in a message, about 95 bytes each. Leases and budget are small: a few hundred bytes an Item at work.
-- **Plaid**: one call a sync, and one a page of 500 on the first load. The published limit is {limit:,} calls a minute for a
-  client id. Where the peak is above it, syncs wait their turn ([how](outbound-budget.md)) and webhooks pass first; where the
-  mean is above it, ask Plaid for more before you grow.
-- **Storage**: rows, {runs} days of runs, {audit:,} days of audit events, three a sync: webhook
-  received, token opened, changes committed.
+- **Plaid**: one call a sync, and one a page of 500 on the first load. The published limit is {limit:,} calls a minute
+  for a client id. Where the peak is above it, syncs wait their turn ([how](outbound-budget.md)) and webhooks pass
+  first; where the mean is above it, ask Plaid for more before you grow.
+- **Storage**: rows, {runs} days of runs, {audit:,} days of audit events, three a sync: webhook received, token
+  opened, changes committed.
 
 ## What to notice
 
-- The audit log outgrows everything else within a few years, because each opening of a token is an event. `AUDIT_RETENTION_DAYS`
-  decides; months that are exported can be dropped.
-- Plaid's limit binds long before the machines do. A first load of N Items with {transactions:,} transactions each needs
-  `N × {pages} / {limit:,}` minutes at the full budget; the table says how long that is.
-- The dispatcher claims due Items by a partial index, 1,000 at a time; `make bench` measures that with 10,000,000 Items.
+- The audit log outgrows everything else within a few years, because each opening of a token is an event.
+  `AUDIT_RETENTION_DAYS` decides; months that are exported can be dropped.
+- Plaid's limit binds long before the machines do. A first load of N Items with {transactions:,} transactions each
+  needs `N * {pages} / {limit:,}` minutes at the full budget; the table says how long that is.
+- The dispatcher claims due Items by a partial index, 1,000 at a time; `make bench` measures that with 10,000,000
+  Items.
 """
 
 
@@ -110,12 +116,14 @@ def page() -> str:
 
 
 def _costs(costs: Costs) -> str:
+    client, database = costs.sync_client_cpu * 1000, costs.sync_database_cpu * 1000
+    rows = f"{costs.transaction_bytes:,}, {costs.item_bytes:,}, {costs.account_bytes:,}"
     return f"""| what | cost |
 |---|---|
-| an incremental sync (3 added, 1 modified, 1 removed) | {costs.sync_client_cpu * 1000:g} ms of worker and audit consumer, {costs.sync_database_cpu * 1000:g} ms of PostgreSQL |
+| a sync: 3 added, 1 modified, 1 removed | {client:g} ms of worker and audit consumer, {database:g} ms of PostgreSQL |
 | a transaction of the first load | {costs.transaction_cpu * 1_000_000:.0f} µs of both |
 | a worker process, with syncs under way | {costs.worker_megabytes} MB |
-| stored: transaction, Item, account | {costs.transaction_bytes:,}, {costs.item_bytes:,}, {costs.account_bytes:,} bytes with indexes |
+| stored: transaction, Item, account | {rows} bytes with indexes |
 | stored: run, sealed audit event | {costs.run_bytes:,}, {costs.audit_event_bytes:,} bytes with indexes |
 | a waiting message of one Item in Redis | {costs.message_bytes:,} bytes |"""
 
@@ -142,7 +150,9 @@ def _needs(items: int, costs: Costs, load: Load) -> dict[str, str]:
     peak = mean * load.peak
     workers = max(2, ceil(peak * costs.sync_client_cpu / load.busy))
     backlog = items * load.syncs_a_day / 24 * load.outage_hours * costs.message_bytes
-    rows = items * (costs.item_bytes + load.accounts * costs.account_bytes + load.transactions * costs.transaction_bytes)
+    rows = items * (
+        costs.item_bytes + load.accounts * costs.account_bytes + load.transactions * costs.transaction_bytes
+    )
     runs = items * load.syncs_a_day * load.run_days * costs.run_bytes
     audit = items * load.syncs_a_day * load.events_a_sync * costs.audit_event_bytes * load.audit_days
     return {
@@ -165,13 +175,10 @@ def _pages(load: Load) -> int:
 
 
 def _bytes(count: float) -> str:
-    for unit in ("MB", "GB", "TB"):
-        count /= 1000 if unit != "MB" else 1_000_000
-        if count < 1000:
-            break
-    return f"{count:,.0f} {unit}" if count >= 10 else f"{count:,.1f} {unit}"  # noqa: PLR2004 - one digit below ten
+    size, unit = next((count / each, name) for each, name in UNITS if count >= each or name == "MB")
+    return f"{size:,.0f} {unit}" if size >= TWO_DIGITS else f"{size:,.1f} {unit}"
 
 
 def _hours(minutes: float) -> str:
-    hours = minutes / 60
-    return f"{minutes:,.0f} min" if hours < 2 else f"{hours:,.0f} h" if hours < 72 else f"{hours / 24:,.0f} days"  # noqa: PLR2004
+    each, name = next((each, name) for each, name in SPANS if minutes >= 2 * each or name == "min")
+    return f"{minutes / each:,.0f} {name}"

@@ -8,7 +8,6 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from cli.main import app
 
-Command = TyperCommand | TyperGroup
 NAME = "command-line.md"
 HEAD = """# Command line
 
@@ -25,15 +24,15 @@ def page() -> str:
     return "\n".join([HEAD, *(line for path, command in _walk(root, "manna") for line in _told(path, command))])
 
 
-def _walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:
+def _walk(command: object, path: str) -> Iterator[tuple[str, TyperCommand]]:
     if isinstance(command, TyperGroup):
         for name, below in sorted(command.commands.items()):
             yield from _walk(below, f"{path} {name}")
-    else:
+    elif isinstance(command, TyperCommand):
         yield path, command
 
 
-def _told(path: str, command: Command) -> Iterator[str]:
+def _told(path: str, command: TyperCommand) -> Iterator[str]:
     meaning, _, example = " ".join((command.help or "").split()).partition("Example: ")
     arguments = [one for one in command.params if isinstance(one, TyperArgument)]
     options = [one for one in command.params if isinstance(one, TyperOption) and not one.hidden]
@@ -64,7 +63,8 @@ def _meaning(option: TyperOption) -> str:
     told = [(option.help or "").rstrip(".")]
     annotation = option.type_descriptor.annotation
     if isinstance(annotation, EnumType):
-        told.append("accepted: " + ", ".join(f"`{_word(one)}`" for one in annotation))
+        words: list[object] = list(annotation)
+        told.append("accepted: " + ", ".join(f"`{_word(one)}`" for one in words))
     if option.required:
         told.append("required")
     elif option.default not in {None, False, ""} and not callable(option.default) and option.default != ():

@@ -19,9 +19,9 @@ MEANINGS = {
     Verdict.RETRY_LATER: "Tried again by itself: after 30 s, doubling up to 4 h, or when Plaid said so.",
     Verdict.RESTART_PAGINATION: "The pages are thrown away; the loop begins again at the cursor it began with.",
     Verdict.RESTART_FROM_EMPTY_CURSOR: "One full pull; what Plaid does not name again is marked removed.",
-    Verdict.USER_MUST_ACT: "The Item is `needs_reauth` and off the schedule until its user has been through update mode.",
+    Verdict.USER_MUST_ACT: "The Item is `needs_reauth`, off the schedule until its user was in update mode.",
     Verdict.ITEM_IS_GONE: "The Item is `revoked`: no sync will ever work again. Its rows stay.",
-    Verdict.OPERATOR_MUST_ACT: "Keys, rights or a bug: tried again no sooner than after 15 minutes, until somebody mends it.",
+    Verdict.OPERATOR_MUST_ACT: "Keys, rights or a bug: tried again after 15 minutes at least, until it is mended.",
     Verdict.INSTITUTION_IS_DOWN: "The bank's breaker counts it; once open, its Items wait and one of them probes.",
 }
 TAIL = """
@@ -41,7 +41,9 @@ Twenty failures in a row that are the Item's own set it aside as `error` until a
 def page() -> str:
     """Return the page's text."""
     verdicts = [f"| `{verdict.value}` | {MEANINGS[verdict]} |" for verdict in Verdict]
-    return "\n".join([HEAD, *verdicts, "", *_table("error_code", BY_CODE), *_table("error_type", BY_TYPE), TAIL.strip(), ""])
+    return "\n".join(
+        [HEAD, *verdicts, "", *_table("error_code", BY_CODE), *_table("error_type", BY_TYPE), TAIL.strip(), ""]
+    )
 
 
 def _table(name: str, known: dict[str, type[SyncError]]) -> Iterator[str]:

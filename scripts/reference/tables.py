@@ -22,9 +22,7 @@ DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy le
 
 def page() -> str:
     """Return the page's text."""
-    meanings = {
-        mapper.local_table: inspect.getdoc(mapper.class_) or "" for mapper in Base.registry.mappers
-    }
+    meanings = {mapper.local_table: inspect.getdoc(mapper.class_) or "" for mapper in Base.registry.mappers}
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
     return "\n".join([HEAD, *(line for table in tables for line in _table(table, meanings.get(table, "")))])
 

@@ -24,7 +24,9 @@ class Step:
     @property
     def pattern(self) -> str:
         """What its output has to match."""
-        lines = "".join(".*" if line == "..." else re.escape(line).replace("…", "[^\n]*") + "\n" for line in self.printed)
+        lines = "".join(
+            ".*" if line == "..." else re.escape(line).replace("…", "[^\n]*") + "\n" for line in self.printed
+        )
         return rf"(?s){lines}\Z" if "..." in self.printed else rf"{lines}\Z"
 
 

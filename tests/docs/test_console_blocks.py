@@ -34,7 +34,12 @@ def simulator(supervisor, tmp_path):
 def environment(settings, simulator):
     """What a reader's terminal has: the service's settings, and its commands in the path."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    given = {"PATH": path, "PYTHONPATH": str(ROOT), "PLAID_BASE_URL": simulator, "ALEMBIC_CONFIG": f"{ROOT}/alembic.ini"}
+    given = {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "PLAID_BASE_URL": simulator,
+        "ALEMBIC_CONFIG": f"{ROOT}/alembic.ini",
+    }
     return {**os.environ, **given, "JWT_SIGNING_KEY": secrets.token_urlsafe(48)}
 
 
@@ -47,6 +52,7 @@ def start_web(supervisor, environment, log):
     return f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.timeout(300)  # a page is a dozen processes, and the machine may be busy
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_the_page_s_commands_do_what_it_says(page, supervisor, environment, tmp_path):
     text = page.read_text("utf-8")

@@ -22,7 +22,9 @@ CONTRACT = {
 }
 KUSTOMIZATION = yaml.safe_load((BASE / "kustomization.yaml").read_text())
 OBJECTS = [one for name in KUSTOMIZATION["resources"] for one in yaml.safe_load_all((BASE / name).read_text())]
-PODS = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in OBJECTS if "template" in one.get("spec", {})}
+PODS = {
+    one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in OBJECTS if "template" in one.get("spec", {})
+}
 
 
 def of_kind(kind):
@@ -123,9 +125,7 @@ def test_nothing_goes_in_or_out_unnamed():
         "policyTypes": ["Ingress", "Egress"],
     }
     # The label that it selects by comes from the kustomization, and has to reach the pods.
-    assert KUSTOMIZATION["labels"] == [
-        {"pairs": {"app.kubernetes.io/part-of": "manna-sync"}, "includeTemplates": True}
-    ]
+    assert KUSTOMIZATION["labels"] == [{"pairs": {"app.kubernetes.io/part-of": "manna-sync"}, "includeTemplates": True}]
 
 
 def test_the_how_to_names_every_secret():

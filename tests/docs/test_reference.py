@@ -14,8 +14,8 @@ def test_a_page_says_what_the_code_says(module):
     assert (FOLDER / module.NAME).read_text("utf-8") == module.page(), "run make reference"
 
 
-def tests_of(path):
-    """The names of a file's tests."""
+def names_in(path):
+    """The names of a file's functions."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, functions)}
 
@@ -24,7 +24,7 @@ def tests_of(path):
 def test_every_test_that_a_promise_names_exists(page):
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / page).read_text("utf-8"))
     assert len(named) >= 10
-    assert [(path, name) for path, name in named if name not in tests_of(ROOT / path)] == []
+    assert [(path, name) for path, name in named if name not in names_in(ROOT / path)] == []
 
 
 def test_a_page_has_a_title_closes_its_blocks_and_names_nobody_s_machine():
