@@ -1,9 +1,15 @@
 """One simulator a test process; a database, a Redis and Items of its own for each test."""
 
+import hashlib
+import json
+from datetime import UTC, datetime
+
 import httpx
 import pytest
 from tenacity import wait_none
 
+from core.plaid.webhook_verification import VerifiedWebhook
+from core.webhooks.inbox import receive_webhook
 from tests.cases.world import World
 from tests.simulator.conftest import running
 
@@ -31,6 +37,8 @@ async def world(resources, bank_url):
     async with httpx.AsyncClient(base_url=bank_url, timeout=60) as http:
         opened = World(resources, http)
         yield opened
+        # The simulator is the next test's as well.
+        await opened.control("faults/clear")
         opened.outbox.close()
 
 
@@ -38,3 +46,18 @@ async def world(resources, bank_url):
 async def item(world):
     (linked,) = await world.link(transactions=30)
     return linked
+
+
+@pytest.fixture
+def notice(world):
+    """Receive a verified webhook; Plaid signs every one anew, unless it is told to sign it with the same `token`."""
+
+    async def receive(item, code="SYNC_UPDATES_AVAILABLE", kind="TRANSACTIONS", token=None):
+        body = {"webhook_type": kind, "webhook_code": code, "item_id": item.plaid_item_id}
+        signed = token or str(len(receive.all)).encode()
+        receive.all.append(signed)
+        proof = VerifiedWebhook(datetime(2026, 5, 2, tzinfo=UTC), hashlib.sha256(signed).hexdigest())
+        return await receive_webhook(world.resources, json.dumps(body).encode(), proof)
+
+    receive.all = []
+    return receive

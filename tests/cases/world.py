@@ -1,5 +1,6 @@
 """A bank and a service side by side: the simulator over HTTP, and a process of ours that is driven by hand."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -87,6 +88,10 @@ class World:
         """Sync an Item."""
         return await sync_item(self.resources, item.id, trigger)
 
+    def start(self, item: Linked, trigger: SyncTrigger) -> "asyncio.Task[Outcome]":
+        """Begin to sync an Item, beside whatever else happens."""
+        return asyncio.create_task(self.sync(item, trigger))
+
     async def tick(self) -> list[tuple[UUID, SyncTrigger]]:
         """Let beat tick, and return what it asked for."""
         await dispatch_due(self.resources)
@@ -105,8 +110,8 @@ class World:
 
     async def asked(self, item: Linked) -> int:
         """Return how many pages the bank was asked for."""
-        told = await self.control("requests", item_id=item.plaid_item_id)
-        return int(told["paths"].get("/transactions/sync", {}).get("requests", 0))
+        told = await self.control("requests", item_id=item.plaid_item_id, journal=True)
+        return sum(one["path"] == "/transactions/sync" for one in told["journal"])
 
     async def drift(self, item: Linked) -> list[str]:
         """Return where the stored rows differ from the ledger."""
