@@ -23,8 +23,13 @@ ROWS = [
     (
         "RATE_LIMIT_EXCEEDED",
         429,
-        "TRANSACTIONS_SYNC_LIMIT TRANSACTIONS_LIMIT TRANSACTIONS_REFRESH_LIMIT ACCOUNTS_LIMIT "
-        "ACCOUNTS_BALANCE_GET_LIMIT BALANCE_LIMIT ITEM_GET_LIMIT RATE_LIMIT",
+        "TRANSACTIONS_SYNC_LIMIT TRANSACTIONS_LIMIT TRANSACTIONS_REFRESH_LIMIT RATE_LIMIT",
+        LATER,
+    ),
+    (
+        "RATE_LIMIT_EXCEEDED",
+        429,
+        "ACCOUNTS_LIMIT ACCOUNTS_BALANCE_GET_LIMIT BALANCE_LIMIT ITEM_GET_LIMIT",
         LATER,
     ),
     ("RATE_LIMIT_EXCEEDED", 429, "INSTITUTION_RATE_LIMIT", LATER),
@@ -42,7 +47,12 @@ ROWS = [
     ),
     ("ITEM_ERROR", 400, "ITEM_LOGIN_REQUIRED", USER),
     ("ITEM_ERROR", 400, "ACCESS_NOT_GRANTED NO_ACCOUNTS", USER),
-    ("ITEM_ERROR", 400, "ITEM_LOCKED USER_SETUP_REQUIRED PASSWORD_RESET_REQUIRED INVALID_CREDENTIALS INVALID_MFA", USER),
+    (
+        "ITEM_ERROR",
+        400,
+        "ITEM_LOCKED USER_SETUP_REQUIRED PASSWORD_RESET_REQUIRED INVALID_CREDENTIALS INVALID_MFA",
+        USER,
+    ),
     ("ITEM_ERROR", 400, "INVALID_UPDATED_USERNAME ITEM_NOT_SUPPORTED MFA_NOT_SUPPORTED", USER),
     ("ITEM_ERROR", 400, "ITEM_NOT_FOUND ITEM_CONCURRENTLY_DELETED", GONE),
     ("ITEM_ERROR", 400, "PRODUCT_NOT_READY", LATER),
@@ -83,9 +93,9 @@ async def test_a_row_of_the_error_table(world, error_type, http, codes, meaning)
         assert (outcome.status, outcome.error_code, outcome.verdict) == (RunStatus.FAILED, code, verdict)
         found = await world.one(item, "status, error_type, error_code, version")
         assert found == (status, error_type, code, 0)
-        assert await world.sql("SELECT status, error_type, error_code FROM sync_runs WHERE item_id = :i", i=item.id) == [
-            ("failed", error_type, code)
-        ]
+        assert await world.sql(
+            "SELECT status, error_type, error_code FROM sync_runs WHERE item_id = :i", i=item.id
+        ) == [("failed", error_type, code)]
         (seconds,) = await world.one(item, "extract(epoch FROM next_sync_at - now())")
         assert seconds is None if look is None else look[0] < seconds < look[1]
         assert await breakers(world) == breaker

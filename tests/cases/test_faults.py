@@ -1,4 +1,4 @@
-"""Every fault of the simulator that an engine can meet: what it does meanwhile, and that it is right once it is over."""
+"""Every fault of the simulator that an engine can meet: what it does meanwhile, and that all is right afterwards."""
 
 import asyncio
 from dataclasses import replace
