@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import count
 from uuid import uuid4
 
@@ -32,10 +33,27 @@ class Fleet(World):
         await self.resources.redis.flushdb()
         self.outbox.take()
         self.items = await self.link(count=2, transactions=12, institution_id="ins_109511")
+        # What the bank had, time after time, and at which of these times our rows were last.
+        self.history = {item.id: [{}] for item in self.items}
+        self.reached = dict.fromkeys(self.history, 0)
 
     def collect(self):
         """Put what was sent on the queue."""
         self.queue += self.outbox.take()
+
+    async def look(self):
+        """Hold our rows against the bank's past: they are as they once were there, and they never go back."""
+        for item in self.items:
+            told = (await self.control("ledger", item_id=item.plaid_item_id))["transactions"]
+            past = self.history[item.id]
+            truth = {one["transaction_id"]: Decimal(str(one["amount"])) for one in told}
+            if truth != past[-1]:
+                past.append(truth)
+            rows = "SELECT transaction_id, amount FROM transactions WHERE item_id = :id AND removed_at IS NULL"
+            ours = dict(await self.sql(rows, id=item.id))
+            times = [time for time in range(self.reached[item.id], len(past)) if past[time] == ours]
+            assert times, f"these rows never were at the bank, or not since time {self.reached[item.id]}: {ours}"
+            self.reached[item.id] = times[0]
 
     async def announce(self, item, code="SYNC_UPDATES_AVAILABLE", kind="TRANSACTIONS"):
         """Receive a webhook."""
