@@ -9,6 +9,8 @@ from simulator.app import make_app
 from simulator.connection import CuttableProtocol
 from simulator.simulator import Simulator
 
+# Longer than clients keep an idle connection: the end of one that is about to be used would look like a fault.
+KEEP_ALIVE_SECONDS = 120
 EXAMPLE = "example: python -m simulator --port 8099"
 
 
@@ -33,7 +35,12 @@ def main() -> None:
     sys.stdout.write(f"simulator listening on http://{chosen.host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     config = uvicorn.Config(
-        app, http=CuttableProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        app,
+        http=CuttableProtocol,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     uvicorn.Server(config).run([listener])
 

@@ -36,18 +36,32 @@ def make_app(simulator: Simulator) -> Starlette:
 
 
 async def _answer(simulator: Simulator, connection: Connection) -> Answer | None:
+    if connection.method == "GET":
+        return _told(simulator, connection.path)
     body = await connection.body()
-    if connection.path == "/health":
-        return Answer(encode({"status": "healthy", "items": len(simulator.world.items)}))
     if connection.path in CONTROLS:
         return await CONTROLS[connection.path].answer(simulator, body)
     call = _call(simulator, connection, body)
     request = simulator.counts.came(call.path, call.item_id, call.peek.cursor)
-    if seconds := simulator.latency.seconds(call.path, simulator.world.random):
+    if seconds := simulator.latency.seconds(call.path, simulator.jitter):
         await asyncio.sleep(seconds)
     answer = await simulator.faults.run(call, lambda: _endpoint(simulator, call))
     simulator.counts.went(request, None if answer is None else answer.status)
     return answer
+
+
+def _told(simulator: Simulator, path: str) -> Answer:
+    if path == "/health":
+        return Answer(encode({"status": "healthy", "items": len(simulator.world.items)}))
+    if path == "/":
+        paths = {"plaid": list(ENDPOINTS), "control": list(CONTROLS), "health": ["GET /health"]}
+        return Answer(encode({"simulator": "Plaid, 2020-09-14", "described_in": "simulator/README.md", "post": paths}))
+    return refusal(
+        invalid_request(
+            "NOT_FOUND", "the requested path is not found: GET / lists them, all others are POST", NOT_FOUND
+        ),
+        simulator.world.request_ids.short_id(),
+    )
 
 
 def _call(simulator: Simulator, connection: Connection, body: bytes) -> Call:
@@ -56,7 +70,7 @@ def _call(simulator: Simulator, connection: Connection, body: bytes) -> Call:
     except (msgspec.DecodeError, UnicodeDecodeError):
         peek = Peek()
     item = simulator.world.find(peek.access_token)
-    request_id = simulator.world.identifiers.short_id()
+    request_id = simulator.world.request_ids.short_id()
     return Call(connection.path, body, connection.headers, request_id, peek, item, connection.gone)
 
 

@@ -1,6 +1,7 @@
 """The parts of one simulator, and what more than one of them takes part in."""
 
 import asyncio
+from random import Random
 
 from simulator.bank.changes import extract
 from simulator.bank.item import HISTORICAL, INITIAL, NOT_READY, Item
@@ -26,6 +27,7 @@ class Simulator:
         self.limits = Limits()
         self.counts = Counts()
         self.latency = Latency()
+        self.jitter = Random(seed)  # noqa: S311 - repeatable by its seed; no secret
         # How long each step of fetching a new Item's history takes; None: until the control API takes it.
         self.pace_ms: int | None = 0
         self._extracting: set[asyncio.Task[None]] = set()

@@ -64,8 +64,9 @@ def churn(world: World, item: Item, *, keep_transaction_ids: bool) -> None:
     """Give every account a new id, as when Plaid no longer recognises it, and with it every transaction."""
     renamed = {account["account_id"]: world.identifiers.plaid_id() for account in item.accounts}
     item.accounts = [account | {"account_id": renamed[account["account_id"]]} for account in item.accounts]
+    item.backlog = [(age, _renamed(entry, renamed)) for age, entry in item.backlog]
     for entry in item.ledger.standing():
-        document = entry.document() | {"account_id": renamed[entry.account_id]}
+        document = _renamed(entry, renamed).document()
         if not keep_transaction_ids:
             item.ledger.remove(entry)
             document["transaction_id"] = world.identifiers.plaid_id()
@@ -85,6 +86,11 @@ def extract(world: World, item: Item) -> int:
     item.status = INITIAL if is_initial else HISTORICAL
     item.last_update = world.clock.now()
     return len(came)
+
+
+def _renamed(entry: Entry, accounts: dict[str, str]) -> Entry:
+    document = entry.document() | {"account_id": accounts[entry.account_id]}
+    return Entry.of(document, entry.original_description)
 
 
 def _some(world: World, entries: list[Entry], count: int) -> list[Entry]:

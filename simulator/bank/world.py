@@ -3,6 +3,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+import msgspec
+
 from simulator.bank.clock import Clock
 from simulator.bank.generation import TransactionSource, make_accounts
 from simulator.bank.identifiers import Identifiers
@@ -24,16 +26,31 @@ class LinkSession:
     days_requested: int
 
 
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Plaid does not publish.
+
+    A replaced token is `ITEM_NOT_FOUND`, or, when it counts as unknown, `INVALID_ACCESS_TOKEN`; cursors outlive the
+    token that they were given to, or not.
+    """
+
+    replaced_token_is_unknown: bool = False
+    cursors_survive: bool = True
+
+
 class World:
     """Everything that the simulator knows: Items by id and by token, and what is on its way to become one."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.identifiers = Identifiers(seed)
+        # A stream of their own: how many requests come shall not change which Items a seed makes.
+        self.request_ids = Identifiers(None if seed is None else seed + 1)
         self.clock = Clock()
         self.random = Random(seed)  # noqa: S311 - made-up data, repeatable by its seed; no secret
         self.items: dict[str, Item] = {}
         self.links: dict[str, LinkSession] = {}
+        self.policy = Policy()
         self._by_token: dict[str, Item] = {}
+        self._replaced: set[str] = set()
         self._public_tokens: dict[str, tuple[Item, datetime]] = {}
 
     def add_item(
@@ -69,17 +86,22 @@ class World:
         return self._by_token.get(token) if isinstance(token, str) else None
 
     def by_token(self, token: str) -> Item:
-        """Return the Item of an access token; PlaidError when there is none or it was removed."""
+        """Return the Item of an access token; PlaidError when it is unknown, replaced or its Item removed."""
         if not token.startswith("access-sandbox-"):
             raise invalid_input("INVALID_ACCESS_TOKEN", "provided access token is in an invalid format")
         item = self._by_token.get(token)
-        if item is None or item.removed:
+        if item is not None and not item.removed:
+            return item
+        if item is not None or (token in self._replaced and not self.policy.replaced_token_is_unknown):
             raise item_not_found()
-        return item
+        raise invalid_input("INVALID_ACCESS_TOKEN", "could not find matching access token")
 
     def replace_token(self, item: Item) -> str:
         """Give the Item a new access token; the old one is dead at once."""
         del self._by_token[item.access_token]
+        self._replaced.add(item.access_token)
+        if not self.policy.cursors_survive:
+            item.epoch += 1
         item.access_token = self.identifiers.token("access")
         self._by_token[item.access_token] = item
         return item.access_token

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from simulator.bank.world import Policy
 from simulator.controls import faults, items, ledgers, traffic, webhooks
 from simulator.controls.control import Control, Nothing, OneItem, SomeItems
 from simulator.traffic import Latency
@@ -13,6 +14,7 @@ CONTROLS: dict[str, Control[Any]] = {
     "/control/items/fail": Control(items.Fail, items.fail),
     "/control/items/repair": Control(items.Revoke, items.repair),
     "/control/items/revoke": Control(items.Revoke, items.revoke),
+    "/control/policy": Control(Policy, items.policy),
     "/control/link": Control(items.FinishLink, items.finish_link),
     "/control/pace": Control(items.Pace, items.pace),
     "/control/extract": Control(SomeItems, items.extract_step),

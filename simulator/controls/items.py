@@ -8,6 +8,7 @@ import msgspec
 from simulator.bank.changes import Natural, extract
 from simulator.bank.item import DYNAMIC_USER, HISTORICAL, INITIAL, NOT_READY, Item
 from simulator.bank.merchants import BY_ID, Institution
+from simulator.bank.world import Policy
 from simulator.controls.control import NOT_FOUND, ControlError, OneItem, SomeItems, item_of
 from simulator.faults.catalogue import CODES, plaid_error
 from simulator.linking import FIRST_TRANSACTIONS, Consent, link
@@ -107,6 +108,13 @@ async def revoke(simulator: Simulator, asked: Revoke) -> dict[str, Any]:
     item = item_of(simulator, asked.item_id)
     item.removed = True
     return {"announced": asked.announce and simulator.webhooks.send(item, "USER_PERMISSION_REVOKED")}
+
+
+async def policy(simulator: Simulator, asked: Policy) -> dict[str, Any]:
+    """Decide what Plaid does not publish."""
+    simulator.world.policy = asked
+    decided: dict[str, Any] = msgspec.to_builtins(asked)
+    return decided
 
 
 async def finish_link(simulator: Simulator, asked: FinishLink) -> dict[str, Any]:

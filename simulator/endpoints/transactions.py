@@ -44,7 +44,7 @@ async def transactions_sync(simulator: Simulator, asked: SyncRequest) -> bytes:
     is_ready = item.is_ready()
     page = page_after(item, asked.cursor or "", asked.count, account_id) if is_ready else EMPTY
     described = bool(asked.options.include_original_description)
-    body = sync_body(item, page, simulator.world.identifiers.short_id(), described=described)
+    body = sync_body(item, page, simulator.world.request_ids.short_id(), described=described)
     item.armed = True
     if item.status == UNKNOWN:
         item.days_requested = asked.options.days_requested or item.days_requested

@@ -8,7 +8,6 @@ import msgspec
 from simulator.bank.changes import ORDERS
 from simulator.bank.paging import empty_page
 from simulator.call import OK, SYNC_PATH, Answer
-from simulator.errors import PlaidError
 from simulator.faults.fault import Fault, Strike
 from simulator.json_codec import encode
 from simulator.responses import sync_body
@@ -58,7 +57,7 @@ class NullCursor(_Altered, tag="null_cursor", frozen=True):
 
 
 class MalformedTransaction(_Altered, tag="malformed_transaction", frozen=True):
-    """Spoil one transaction of a page: the one with `transaction_id` wherever it is, or the first one.
+    """Spoil one transaction of a page: the one with `transaction_id` if it is there, or the first one.
 
     `set` and `remove` change its fields; `set_raw` puts in text that need not be JSON, such as NaN.
     """
@@ -119,15 +118,12 @@ class EmptyPage(Fault, tag="empty_page", frozen=True):
     path: str | None = SYNC_PATH
 
     async def strike(self, strike: Strike) -> Answer | None:
-        """Put the page off."""
-        item = strike.call.item
-        if item is None or item.removed or not item.is_ready():
-            return await strike.proceed()
-        try:
-            page = empty_page(item, strike.call.peek.cursor or "", strike.call.account_id())
-        except PlaidError:
-            return await strike.proceed()
-        return Answer(sync_body(item, page, strike.call.request_id, described=False))
+        """Put the page off, unless there is none."""
+        item, answer = strike.call.item, await strike.proceed()
+        if item is None or not item.is_ready() or answer is None or answer.status != OK:
+            return answer
+        page = empty_page(item, strike.call.peek.cursor or "", strike.call.account_id())
+        return replace(answer, body=sync_body(item, page, strike.call.request_id, described=False))
 
 
 class Split(Fault, tag="split", frozen=True):

@@ -64,12 +64,14 @@ class Rules:
 
     def __init__(self) -> None:
         self._rules: dict[int, Rule] = {}
+        # Those not used up: a long run sets thousands, and each request looks through these.
+        self._active: dict[int, Rule] = {}
         self._made = 0
 
     def add(self, fault: Conditions) -> Rule:
         """Set a fault."""
         self._made += 1
-        rule = self._rules[self._made] = Rule(self._made, fault)
+        rule = self._rules[self._made] = self._active[self._made] = Rule(self._made, fault)
         return rule
 
     def all(self) -> Sequence[Rule]:
@@ -79,13 +81,17 @@ class Rules:
     def clear(self, fault_ids: Sequence[int] | None = None) -> list[Rule]:
         """Take faults away, all when no ids are given; what they hold stays held until it is released."""
         chosen = list(self._rules) if fault_ids is None else fault_ids
+        for fault_id in chosen:
+            self._active.pop(fault_id, None)
         return [self._rules.pop(fault_id) for fault_id in chosen if fault_id in self._rules]
 
     def striking(self, kind: type[Kind], fits: Callable[[Kind], bool]) -> list[tuple[int, Kind]]:
         """Return the faults of a kind that strike now, with their ids, and count them."""
         found = []
-        for rule in self._rules.values():
+        for rule in list(self._active.values()):
             fault = rule.fault
-            if isinstance(fault, kind) and not rule.is_used_up() and fits(fault) and rule.count():
+            if isinstance(fault, kind) and fits(fault) and rule.count():
                 found.append((rule.fault_id, fault))
+                if rule.is_used_up():
+                    del self._active[rule.fault_id]
         return found

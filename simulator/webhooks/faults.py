@@ -41,7 +41,7 @@ class LateWebhook(WebhookFault, tag="webhook_late", frozen=True):
 class ReorderedWebhooks(WebhookFault, tag="webhook_reorder", frozen=True):
     """Keep the struck ones until all `times` of them are there, then send them one by one, last first."""
 
-    times: Positive | None = 2
+    times: Positive = 2
 
 
 class ForgedWebhook(WebhookFault, tag="webhook_forged", frozen=True):

@@ -146,6 +146,7 @@ def test_refresh_moves_the_dynamic_user_on_and_nobody_else(simulator, receiver):
         ({"cursor": "x" * 257}, "INVALID_FIELD", "cursor"),
         ({"cursor": "bm90IG91cnM="}, "INVALID_FIELD", "cursor"),
         ({"access_token": "access-production-1"}, "INVALID_ACCESS_TOKEN", "access token"),
+        ({"access_token": "access-sandbox-1"}, "INVALID_ACCESS_TOKEN", "access token"),
         ({"access_token": 7}, "INVALID_FIELD", "access_token"),
         ({"client_id": "somebody"}, "INVALID_API_KEYS", "client_id"),
     ],

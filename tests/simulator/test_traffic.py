@@ -151,5 +151,18 @@ def test_a_wrong_control_call_is_answered_by_one_line(simulator, call, fields, n
     assert named in answer.json()["error"]
 
 
-def test_health(simulator):
+def test_a_replaced_token_and_its_cursors_are_treated_as_decided(own_simulator):
+    item = own_simulator.link(transactions=3)
+    cursor = own_simulator.sync(item).json()["next_cursor"]
+    for survive, replaced, code in ((True, "INVALID_ACCESS_TOKEN", None), (False, "ITEM_NOT_FOUND", "INVALID_FIELD")):
+        own_simulator.control("policy", replaced_token_is_unknown=survive, cursors_survive=survive)
+        new = own_simulator.ask("/item/access_token/invalidate", item).json()["new_access_token"]
+        assert own_simulator.code(item) == replaced
+        item["access_token"] = new
+        assert own_simulator.code(item, cursor) == code
+
+
+def test_health_and_the_list_of_paths(simulator):
+    assert "/control/faults" in simulator.http.get("/").json()["post"]["control"]
+    assert simulator.http.get("/control/items").status_code == 404
     assert simulator.http.get("/health").json()["status"] == "healthy"
