@@ -9,7 +9,7 @@ import pytest
 from tenacity import wait_none
 
 from core.plaid.webhook_verification import VerifiedWebhook
-from core.webhooks.inbox import receive_webhook
+from core.webhooks.inbox import Inbox
 from tests.cases.world import World
 from tests.simulator.conftest import running
 
@@ -57,7 +57,10 @@ def notice(world):
         signed = token or str(len(receive.all)).encode()
         receive.all.append(signed)
         proof = VerifiedWebhook(datetime(2026, 5, 2, tzinfo=UTC), hashlib.sha256(signed).hexdigest())
-        return await receive_webhook(world.resources, json.dumps(body).encode(), proof)
+        inbox = Inbox(world.resources)
+        is_new = await inbox.receive(json.dumps(body).encode(), proof)
+        await inbox.idle()
+        return is_new
 
     receive.all = []
     return receive

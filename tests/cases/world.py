@@ -17,7 +17,7 @@ from core.resources import Resources
 from core.sync.due import dispatch_due
 from core.sync.outcome import Outcome
 from core.sync.sync_item import sync_item
-from devstack.compare import differences
+from devstack.compare import compare
 
 
 class Outbox(Publisher):
@@ -113,19 +113,20 @@ class World:
         told = await self.control("requests", item_id=item.plaid_item_id, journal=True)
         return sum(one["path"] == "/transactions/sync" for one in told["journal"])
 
-    async def drift(self, item: Linked) -> list[str]:
+    async def drift(self, *items: Linked) -> tuple[str, ...]:
         """Return where the stored rows differ from the ledger."""
         url = make_url(self.resources.settings.database_url).render_as_string(hide_password=False)
         connection = await asyncpg.connect(url)
         try:
-            return await differences(connection, str(self.http.base_url), item.plaid_item_id)
+            names = [item.plaid_item_id for item in items]
+            return (await compare(connection, str(self.http.base_url), names)).differences
         finally:
             await connection.close()
 
     async def check(self, *items: Linked) -> None:
         """Hold both sides together: equal rows, a version, a run and an event for each commit, nothing running."""
+        assert await self.drift(*items) == ()
         for item in items:
-            assert await self.drift(item) == []
             commits = "SELECT count(*) FROM sync_runs WHERE item_id = :id AND status = 'succeeded'"
             events = "SELECT count(*) FROM audit_outbox WHERE resource = :what AND event_type = 'plaid:item:synced'"
             (version,) = await self.one(item, "version")

@@ -12,7 +12,7 @@ from uuid import uuid4
 from core.errors import NotFoundError
 from core.plaid.webhook_verification import VerifiedWebhook
 from core.sync.sync_item import sync_item
-from core.webhooks.inbox import receive_webhook
+from core.webhooks.inbox import Inbox
 from tests.cases.world import World
 from tests.machine.mortal import KilledError, mortal
 
@@ -59,7 +59,9 @@ class Fleet(World):
         """Receive a webhook."""
         body = {"webhook_type": kind, "webhook_code": code, "item_id": item.plaid_item_id}
         proof = VerifiedWebhook(datetime.now(UTC), hashlib.sha256(str(next(SIGNED)).encode()).hexdigest())
-        await receive_webhook(self.resources, json.dumps(body).encode(), proof)
+        inbox = Inbox(self.resources)
+        await inbox.receive(json.dumps(body).encode(), proof)
+        await inbox.idle()
         self.collect()
 
     async def work(self, message, steps=None, *, leased=True):
@@ -135,7 +137,7 @@ class Fleet(World):
         """Tell whether both sides agree and no breaker is open."""
         if await self.sql("SELECT 1 FROM circuit_breakers UNION SELECT 1 FROM sync_runs WHERE status = 'running'"):
             return False
-        return not any([await self.drift(item) for item in self.items])
+        return not await self.drift(*self.items)
 
     async def broken(self):
         """Return the Items that ask for a log-in."""

@@ -20,7 +20,7 @@ from tests.machine.fleet import Fleet
 from tests.simulator.conftest import running
 
 LONG = "MACHINE_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "8"))
 STEPS = 30
 
 # One Item has most of the troubles, so that they meet.
