@@ -9,6 +9,7 @@ from core.models.audit_outbox import AuditOutbox
 from core.models.circuit_breaker import BreakerState, CircuitBreaker
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
+from core.models.replay import Replay, ReplayItem, ReplayState, ReplayStatus
 from core.models.staged_transaction import STAGED
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.transaction import Transaction
@@ -27,6 +28,10 @@ __all__ = [
     "ItemStatus",
     "PlaidItem",
     "QuarantinedTransaction",
+    "Replay",
+    "ReplayItem",
+    "ReplayState",
+    "ReplayStatus",
     "RunStatus",
     "SyncRun",
     "SyncTrigger",
