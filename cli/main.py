@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import audit, items, keys, processes, syncs
+from cli import audit, doctor, items, keys, processes, syncs
 from core.errors import MannaError
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app.add_typer(items.app, name="items")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.command("doctor")(doctor.doctor)
 app.command("web")(processes.web)
 app.command("demo")(processes.demo)
 app.command("up")(processes.up)

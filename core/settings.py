@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     sync_run_retention_days: Annotated[int, Field(ge=1)] = 90
     webhook_retention_days: Annotated[int, Field(ge=1)] = 90
 
+    # Where a worker serves its metrics; 0: nowhere.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    metrics_host: str = "127.0.0.1"
+
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
