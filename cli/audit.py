@@ -115,7 +115,9 @@ async def _verify(resources: Resources, outside: list[Checkpoint], progress: Pro
     found = await verify_chain(resources.database, keys, outside=outside, progress=show)
     if found.problem:
         message, context = "Verification found the audit chain changed", AuditContext(reason=found.problem)
-        await log_audit_event(AuditEventType.CHAIN_BROKEN, message, context=context, database=resources.database)
+        await log_audit_event(
+            AuditEventType.CHAIN_BROKEN, message, context=context, database=resources.database, actor=_actor()
+        )
     return found
 
 
@@ -150,9 +152,9 @@ async def _export(resources: Resources, selection: Selection, kind: ExportFormat
             written += len(events)
             progress.update(bar, completed=written)
     context = AuditContext(format=kind.value, count=written, filter=_described(selection))
-    message, actor = "Audit events were exported", f"operator:{getpass.getuser()}"
+    message = "Audit events were exported"
     await log_audit_event(
-        AuditEventType.AUDIT_EXPORTED, message, context=context, database=resources.database, actor=actor
+        AuditEventType.AUDIT_EXPORTED, message, context=context, database=resources.database, actor=_actor()
     )
     return written
 
@@ -175,6 +177,10 @@ def checkpoints(
 def public_key() -> None:
     """Print the public key that an auditor verifies checkpoints with. Example: manna audit public-key > key.txt."""
     typer.echo(load_signing_key(load_settings()).public.text)
+
+
+def _actor() -> str:
+    return f"operator:{getpass.getuser()}"
 
 
 def _words(types: list[AuditEventType] | None) -> tuple[str, ...] | None:

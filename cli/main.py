@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import audit, doctor, items, keys, processes, syncs
+from cli import audit, doctor, items, keys, processes, security, stack, syncs, tokens
 from core.errors import MannaError
 
 app = typer.Typer(
@@ -14,10 +14,12 @@ app.add_typer(items.app, name="items")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(security.app, name="security")
+app.add_typer(tokens.app, name="tokens")
 app.command("doctor")(doctor.doctor)
 app.command("web")(processes.web)
-app.command("demo")(processes.demo)
-app.command("up")(processes.up)
+app.command("demo")(stack.demo)
+app.command("up")(stack.up)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.errors import ClientRefusedError, MannaError, RetryLaterError, SyncError
 from core.plaid.client import PlaidClient
-from core.resources import open_redis, ping_redis
+from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings

@@ -19,6 +19,8 @@ TASKS = (
     "tasks.replay",
     "tasks.consume_audit",
     "tasks.prune",
+    "tasks.reencrypt",
+    "tasks.revoke_item",
 )
 
 

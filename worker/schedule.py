@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.broker.messages import AdvanceReplays, ConsumeAudit, DispatchDue, Message, Prune
+from core.broker.messages import AdvanceReplays, ConsumeAudit, DispatchDue, Message, Prune, RevokeItems
 from core.settings import Settings
 
 # What nobody woke the consumer for, such as a refused log-in, is sealed within five seconds.
@@ -11,6 +11,7 @@ AUDIT_SECONDS = 4.0
 REPLAY_SECONDS = 2.0
 # Not once a day: a beat that is restarted daily would never come to it.
 PRUNE_SECONDS = 3600.0
+REMOVAL_SECONDS = 30.0
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -19,6 +20,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "dispatch-due-items": _entry(DispatchDue(), settings.sync_dispatch_seconds),
         "advance-replays": _entry(AdvanceReplays(), REPLAY_SECONDS),
         "consume-audit-outbox": _entry(ConsumeAudit(), AUDIT_SECONDS),
+        "revoke-removed-items": _entry(RevokeItems(), REMOVAL_SECONDS),
         "prune": _entry(Prune(), PRUNE_SECONDS),
     }
 

@@ -1,5 +1,6 @@
 """What the dedicated consumer does at each wake-up: seal, sign, export, watch. Nothing after sealing can stop it."""
 
+import asyncpg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,6 +17,9 @@ from core.settings import Settings
 BATCHES_A_STRETCH = EVENTS_A_CHECKPOINT // BATCH
 # A run ends well within a task's time limit; what is left is another wake-up's.
 STRETCHES_A_RUN = 20
+
+# Reading and sealing go to asyncpg directly, whose errors SQLAlchemy then does not wrap.
+DATABASE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 log = structlog.get_logger()
 
@@ -54,7 +58,7 @@ async def _sign(settings: Settings, database: Database) -> None:
             await export_checkpoints(database, settings.audit_export_directory)
     except ConfigurationError as error:
         log.warning("audit_not_signed", reason=str(error))
-    except (SQLAlchemyError, OSError) as error:
+    except DATABASE_ERRORS as error:
         log.warning("audit_not_signed", reason=type(error).__name__)
 
 
@@ -63,5 +67,5 @@ async def _watch(settings: Settings, database: Database) -> None:
         await deliver(settings, await watch(database, load_rules(settings.audit_alert_rules)))
     except ConfigurationError as error:
         log.warning("audit_not_watched", reason=str(error))
-    except (SQLAlchemyError, OSError) as error:
+    except DATABASE_ERRORS as error:
         log.warning("audit_not_watched", reason=type(error).__name__)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit.context import AuditContext
 from core.audit.events import AuditEventType
@@ -60,14 +61,21 @@ async def _prepare_next_month(database: Database) -> None:
 async def _drop_months(database: Database, before: datetime) -> tuple[str, ...]:
     async with database.connection() as connection:
         months = (await connection.execute(text(MONTHS), {"before": before.replace(tzinfo=None)})).scalars().all()
-    return tuple([month for month in months if await _drop_month(database, month)])
+    dropped: list[str] = []
+    for month in months:
+        # The oldest first and none before it: a gap in the middle would be no chain.
+        if not await _drop_month(database, month):
+            break
+        dropped.append(month)
+    return tuple(dropped)
 
 
 async def _drop_month(database: Database, partition: str) -> bool:
-    """Announce in the chain that a month goes, and then drop it; the database refuses if its root is not outside."""
-    await _announce(database, partition)
-    await seal_outbox(database)
+    """Announce in the chain that a month goes, and then drop it; the database guards the conditions once more."""
     try:
+        async with database.transaction() as session:
+            await _announce(session, partition)
+        await seal_outbox(database)
         async with database.connection() as connection:
             await connection.execute(select(func.drop_audit_partition(partition)))
     except DBAPIError as error:
@@ -77,24 +85,22 @@ async def _drop_month(database: Database, partition: str) -> bool:
     return True
 
 
-async def _announce(database: Database, partition: str) -> None:
+async def _announce(session: AsyncSession, partition: str) -> None:
+    span = text("SELECT first, last FROM droppable_audit_partition(:name)")
+    first, last = (await session.execute(span, {"name": partition})).one()
     resource = f"partition:{partition}"
     announced = select(AuditEvent.seq).where(
         AuditEvent.resource == resource, AuditEvent.event_type == AuditEventType.PARTITION_RETIRED.value
     )
-    async with database.transaction() as session:
-        # The name comes from the catalogue, quoted by it.
-        ends = text(f"SELECT min(seq), max(seq) FROM {partition}")  # noqa: S608 - see above
-        first, last = (await session.execute(ends)).one()
-        if last is None or (await session.execute(announced)).first() is not None:
-            return
-        await log_audit_event(
-            AuditEventType.PARTITION_RETIRED,
-            "A month of the audit log is dropped by retention",
-            session=session,
-            context=AuditContext(partition=partition, first_seq=first, last_seq=last),
-            resource=resource,
-        )
+    if last is None or (await session.execute(announced)).first() is not None:
+        return
+    await log_audit_event(
+        AuditEventType.PARTITION_RETIRED,
+        "A month of the audit log is dropped by retention",
+        session=session,
+        context=AuditContext(partition=partition, first_seq=first, last_seq=last),
+        resource=resource,
+    )
 
 
 async def _delete(database: Database, table: type[Base], past: tuple[object, ...]) -> int:

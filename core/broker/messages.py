@@ -115,6 +115,30 @@ class ConsumeAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class ReencryptTokens:
+    """Bring what is sealed under other keys under the active one; sent again by itself while there is more."""
+
+    wire_name: ClassVar[str] = "keys.reencrypt"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the envelopes say which key they are under."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeItems:
+    """Have Plaid forget the Items whose removal is due: a wake-up, the removals themselves are in the database."""
+
+    wire_name: ClassVar[str] = "items.revoke"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is due."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Prune:
     """Drop what is past its retention: beat's, each hour."""
 
@@ -126,4 +150,13 @@ class Prune:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, AdvanceReplays, ConsumeAudit, Prune)
+MESSAGES: tuple[type[Message], ...] = (
+    SyncItem,
+    SyncItems,
+    DispatchDue,
+    AdvanceReplays,
+    ConsumeAudit,
+    ReencryptTokens,
+    RevokeItems,
+    Prune,
+)

@@ -1,7 +1,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import DateTime, Index, text
+from sqlalchemy import CheckConstraint, DateTime, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -54,11 +54,21 @@ class PlaidItem(Base, OptimisticLockMixin):
     parked_at: Mapped[Instant | None]
     # When the schedule looks next; null when only a person or a webhook can bring the Item back.
     next_sync_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    # Announced by Plaid: when the access ends unless the user consents again, and why.
+    access_ends_at: Mapped[Instant | None]
+    access_ends_reason: Mapped[str | None]
+    # Since when the bank has accounts that the user has not shared.
+    new_accounts_at: Mapped[Instant | None]
     created_at: Mapped[Now]
     updated_at: Mapped[Now]
 
     __table_args__ = (
         one_of("status", ItemStatus),
+        # The database's own word for it; `unsealed:` is development with FIELD_ENCRYPTION_ENABLED=false.
+        CheckConstraint(
+            "plaid_access_token LIKE 'sealed:%' OR plaid_access_token LIKE 'unsealed:%'",
+            name="plaid_access_token_is_sealed",
+        ),
         # The dispatcher's question, and nothing else, is answered by this index alone.
         Index("ix_plaid_items_due", "next_sync_at", postgresql_where=text("next_sync_at IS NOT NULL")),
         Index(

@@ -203,5 +203,4 @@ def _first_id_since(moment: datetime) -> UUID:
 
 
 def _key_id() -> str:
-    key_id: bytes | str = current_keyring().primary.key_id
-    return key_id.hex() if isinstance(key_id, bytes) else key_id
+    return current_keyring().primary.key_id

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20250922_0000"
-down_revision = "20250908_0000"
+down_revision = "20250918_0500"
 branch_labels = None
 depends_on = None
 
@@ -67,22 +67,23 @@ BEGIN
 END
 $$
 """
-# The one way to lose events: a month that is over, and whose every checkpoint has been written outside.
-DROP_PARTITION = """
-CREATE FUNCTION drop_audit_partition(partition text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    last bigint;
+# The one way to lose events: the oldest month, over, its every checkpoint written outside.
+DROPPABLE = """
+CREATE FUNCTION droppable_audit_partition(partition text, OUT first bigint, OUT last bigint)
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (
+    IF partition !~ '^audit_events_[0-9]{6}$' OR NOT EXISTS (
         SELECT FROM pg_inherits WHERE inhparent = 'audit_events'::regclass AND inhrelid = to_regclass(partition)
-    ) OR partition !~ '^audit_events_[0-9]{6}$' THEN
+    ) THEN
         RAISE EXCEPTION '% is no partition of audit_events', partition USING ERRCODE = 'undefined_table';
     END IF;
     IF to_date(right(partition, 6), 'YYYYMM') + interval '1 month' > now() AT TIME ZONE 'UTC' THEN
         RAISE EXCEPTION '% is not over yet', partition USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    EXECUTE format('SELECT max(seq) FROM %I', partition) INTO last;
+    EXECUTE format('SELECT min(seq), max(seq) FROM %I', partition) INTO first, last;
+    IF EXISTS (SELECT FROM audit_events WHERE seq < first) THEN
+        RAISE EXCEPTION '% is not the oldest', partition USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     IF last IS NOT NULL AND (
         NOT EXISTS (SELECT FROM audit_checkpoints WHERE last_seq = last)
         OR EXISTS (SELECT FROM audit_checkpoints WHERE last_seq <= last AND exported_at IS NULL)
@@ -90,6 +91,14 @@ BEGIN
         RAISE EXCEPTION 'the checkpoints of % are not exported', partition
         USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+END
+$$
+"""
+DROP_PARTITION = """
+CREATE FUNCTION drop_audit_partition(partition text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM droppable_audit_partition(partition);
     EXECUTE format('DROP TABLE %I', partition);
 END
 $$
@@ -147,7 +156,7 @@ def upgrade() -> None:
     # What was sealed before there were rules is history.
     op.execute("INSERT INTO audit_alert_state (id, seq, windows) SELECT 1, seq, '{}' FROM audit_chain")
     op.execute(REFUSE_CHANGE.format("%", "TG_TABLE_NAME, "))
-    for statement in (GUARD, ENSURE_PARTITION, DROP_PARTITION, GUARD_EXISTING):
+    for statement in (GUARD, ENSURE_PARTITION, DROPPABLE, DROP_PARTITION, GUARD_EXISTING):
         op.execute(statement)
     for statement in CHECKPOINT_GUARDS.split(";"):
         op.execute(statement)
@@ -159,6 +168,7 @@ def downgrade() -> None:
     op.execute(UNGUARD_EXISTING)
     op.execute("ALTER TABLE audit_events ENABLE TRIGGER insert_only")
     op.execute("DROP FUNCTION drop_audit_partition(text)")
+    op.execute("DROP FUNCTION droppable_audit_partition(text)")
     op.execute(FORMER_ENSURE_PARTITION)
     op.execute("DROP FUNCTION guard_audit_table(regclass)")
     op.drop_table("audit_alert_state")

@@ -117,6 +117,16 @@ async def test_an_alert_is_recorded_in_the_log_itself_exactly_once(resources):
     assert await watch(resources.database, rules) == []
 
 
+async def test_what_was_counted_in_one_look_counts_in_the_next(resources):
+    rules = (Rule("any", Severity.LOW, 3, 600, events=(FAILED,)),)
+    found = []
+    for _ in range(3):
+        await write(resources, 1, FAILED)
+        await seal_outbox(resources.database)
+        found.append(await watch(resources.database, rules))
+    assert [len(alerts) for alerts in found] == [0, 0, 1]
+
+
 async def test_a_consumer_that_dies_between_sealing_and_looking_looks_again(resources):
     rules = (Rule("any", Severity.LOW, 2, 600, categories=(FAILED.category,)),)
     await write(resources, 1, FAILED)

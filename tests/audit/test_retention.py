@@ -2,6 +2,7 @@
 
 import pytest
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from core.audit.checkpoints import export_checkpoints
 from core.audit.retention import prune
@@ -47,18 +48,33 @@ async def test_a_month_whose_root_is_not_outside_stays_and_the_log_says_why(reso
             assert (await prune(resources.settings, resources.database)).partitions == ()
     kept = [line for line in logs if line["event"] == "audit_partition_kept"]
     assert [line["reason"] for line in kept] == ["the checkpoints of audit_events_201801 are not exported"] * 2
-    assert len(await ask(resources, "SELECT 1 FROM audit_events WHERE event_type = 'audit:partition:retired'")) == 1
+    assert await ask(resources, "SELECT 1 FROM audit_events WHERE event_type = 'audit:partition:retired'") == []
     await sign(resources)
     assert (await verify(resources)).problem is None
 
 
 async def test_a_month_that_is_not_over_stays(resources):
-    with pytest.raises(Exception, match="is not over yet"):
+    with pytest.raises(DBAPIError, match="is not over yet"):
         await execute(
             resources,
             "SELECT ensure_audit_partition(now())",
             "SELECT drop_audit_partition('audit_events_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMM'))",
         )
+
+
+async def test_a_month_goes_only_after_all_before_it(resources, tmp_path):
+    await seal_in_the_past(resources)
+    await execute(
+        resources,
+        "SELECT ensure_audit_partition('2018-02-15T00:00Z')",
+        "ALTER TABLE audit_events DISABLE TRIGGER USER",
+        "UPDATE audit_events SET sealed_at = '2018-02-15T00:00Z' WHERE seq BETWEEN 6 AND 8",
+    )
+    await export_checkpoints(resources.database, tmp_path)
+    with pytest.raises(DBAPIError, match="audit_events_201802 is not the oldest"):
+        await execute(resources, "SELECT drop_audit_partition('audit_events_201802')")
+    pruned = await prune(resources.settings, resources.database)
+    assert pruned.partitions == ("audit_events_201801", "audit_events_201802")
 
 
 async def test_the_next_months_partition_is_there_before_its_month(resources):

@@ -94,7 +94,7 @@ async def test_the_page_tells_the_state_and_no_ids(metrics, read, settings, reso
     assert found["manna_queue_messages", "queue=sync.webhook"] == 1
     assert 0 <= found["manna_queue_oldest_seconds", "queue=sync.webhook"] < 300
     assert found["manna_audit_outbox_events",] == 5
-    assert found["manna_encryption_key_info", f"key_id={current_keyring().primary.key_id.hex()}"] == 1
+    assert found["manna_encryption_key_info", f"key_id={current_keyring().primary.key_id}"] == 1
     assert found["manna_fleet_readable", "part=database"] == found["manna_fleet_readable", "part=redis"] == 1
     for private in (*map(str, item_ids), "itm1", "usr1", "access-sandbox"):
         assert private not in page

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from core.telemetry.metrics import exposed, install_metrics
+from web.services import services_of
 
 router = APIRouter()
 
@@ -26,6 +27,6 @@ class _Read(Collector):
 async def metrics(request: Request) -> Response:
     """Return the metrics. They hold no secrets and no ids of Items, but a fleet's figures: keep them inside."""
     fleet = CollectorRegistry()
-    fleet.register(_Read(await request.app.state.fleet.read()))
+    fleet.register(_Read(await services_of(request).fleet.read()))
     body = generate_latest(exposed(install_metrics())) + generate_latest(fleet)
     return Response(body, media_type=CONTENT_TYPE_LATEST)
