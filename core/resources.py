@@ -84,10 +84,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         secrets = SecretsRefresh(secrets_manager, partial(adopt_keyring, settings), strength_check(settings))
         secrets.start()
         stack.callback(secrets.stop)
-        secret = get_secret(SecretName.PLAID_SECRET) or ""
-        database = open_database(
-            settings, secrets_manager.get_database_url(), secrets_manager.look_up_database_password
-        )
+        secret, url = get_secret(SecretName.PLAID_SECRET) or "", secrets_manager.get_database_url()
+        database = open_database(settings, url, secrets_manager.look_up_database_password)
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
         load_rules(settings.audit_alert_rules)
@@ -111,8 +109,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         def lease(item_id: UUID) -> DistributedLock:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
-        slots = asyncio.Semaphore(settings.sync_concurrency)
-        together = Together(database)
+        slots, together = asyncio.Semaphore(settings.sync_concurrency), Together(database)
         opened = (settings, database, redis, plaid, publisher, keyring, lease, slots, together, budget, secrets)
         yield Resources(*opened)
 

@@ -18,7 +18,7 @@ ELSEWHERE = context_of("plaid_items", "plaid_access_token", "b")
 
 def _keyring(inspection: Inspection) -> Keyring:
     assert inspection.secrets is not None  # noqa: S101 - `needs` has seen to it
-    return EncryptionKeyProvider.load_keyring(inspection.secrets.get)
+    return EncryptionKeyProvider.load_keyring(inspection.settings, inspection.secrets.get)
 
 
 @check("encryption.key_present", Severity.CRITICAL, GENERATE, needs="secrets")

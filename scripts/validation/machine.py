@@ -15,7 +15,8 @@ import httpx
 from packaging.requirements import Requirement
 
 from core.errors import MannaError, WebhookRejectedError
-from core.plaid.webhook_verification import WebhookKeys, verify_webhook
+from core.plaid.webhook_keys import WebhookKeys
+from core.plaid.webhook_verification import verify_webhook
 from core.secrets.file import OTHERS, FileProvider
 from core.secrets.names import SecretName
 from core.settings import Settings
