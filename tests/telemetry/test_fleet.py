@@ -121,6 +121,10 @@ async def test_every_family_is_on_the_page(metrics, settings, resources):
     }
 
 
+async def test_prometheus_needs_no_certificate(metrics, settings, resources):
+    assert "manna_items" in await fetch(settings.model_copy(update={"require_https": True}), resources)
+
+
 async def test_the_page_outlives_redis_and_the_database(metrics, read, settings, resources):
     async with open_resources(settings) as own:
         await own.database.close()
