@@ -17,7 +17,7 @@ from core.models import PlaidItem
 from core.resources import Resources
 from core.sync.apply import apply_pages
 from core.sync.breaker import count_success
-from core.sync.outcome import SUCCEEDED
+from core.sync.outcome import Outcome, Work
 from core.sync.pages import Pages
 from core.sync.quarantine import is_unstorable, keep_rejected, sift
 from core.sync.runs import OpenRun
@@ -124,7 +124,8 @@ async def commit_run(resources: Resources, run: OpenRun, pages: Pages) -> None:
         if not is_unstorable(error):
             raise
         await _store_sifted(resources, commit)
-    run.outcome = SUCCEEDED
+    work = Work(pages.count, pages.added, pages.modified, pages.removed, pages.restarts)
+    run.outcome = Outcome.committed(work)
 
 
 async def _store_sifted(resources: Resources, commit: Commit) -> None:
