@@ -4,17 +4,19 @@ import sys
 
 import typer
 
-from cli import audit, items, keys, processes, security, stack, tokens
+from cli import audit, doctor, items, keys, processes, security, stack, syncs, tokens
 from core.errors import MannaError
 
 app = typer.Typer(
     name="manna", no_args_is_help=True, pretty_exceptions_enable=False, help="Bank sync that loses nothing."
 )
 app.add_typer(items.app, name="items")
+app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(security.app, name="security")
 app.add_typer(tokens.app, name="tokens")
+app.command("doctor")(doctor.doctor)
 app.command("web")(processes.web)
 app.command("demo")(stack.demo)
 app.command("up")(stack.up)

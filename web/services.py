@@ -14,6 +14,8 @@ from core.errors import MannaError
 from core.plaid.webhook_keys import WebhookKeys
 from core.resources import Resources
 from core.settings import Settings
+from core.telemetry.fleet import Fleet
+from core.telemetry.metrics import install_metrics
 from core.webhooks.inbox import Inbox
 from web.limits import Counter
 from web.middleware.refusals import RefusalLog
@@ -58,6 +60,7 @@ class Services:
     refusals: RefusalLog
     counter: Counter
     probes: Probes
+    fleet: Fleet
 
 
 @asynccontextmanager
@@ -67,6 +70,7 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
     Raises:
         ConfigurationError: production without a signing key, or one that is too short.
     """
+    install_metrics()
     async with AsyncExitStack() as stack:
         signing_keys = LiveSigningKeys(resources.settings)
         inbox = Inbox(resources)
@@ -78,7 +82,8 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
         stack.push_async_callback(probes.close)
         stack.push_async_callback(_cancel, _repeat(signing_keys.refresh, SIGNING_KEYS_SECONDS))
         stack.push_async_callback(_cancel, _repeat(webhook_keys.refresh, WEBHOOK_KEYS_SECONDS))
-        yield Services(resources, inbox, webhook_keys, signing_keys, refusals, Counter(resources.redis), probes)
+        counter, fleet = Counter(resources.redis), Fleet(resources)
+        yield Services(resources, inbox, webhook_keys, signing_keys, refusals, counter, probes, fleet)
 
 
 def services_of(request: Request) -> Services:

@@ -13,6 +13,7 @@ from core.models.item_removal import ItemRemoval
 from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
+from core.models.replay import Replay, ReplayItem, ReplayState, ReplayStatus
 from core.models.staged_transaction import STAGED
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.token_rotation import TokenRotation, TokenRotationStatus
@@ -36,6 +37,10 @@ __all__ = [
     "KeyringReport",
     "PlaidItem",
     "QuarantinedTransaction",
+    "Replay",
+    "ReplayItem",
+    "ReplayState",
+    "ReplayStatus",
     "RunStatus",
     "SyncRun",
     "SyncTrigger",
