@@ -51,7 +51,7 @@ docs: $(READY) ## build the documentation into .manna/docs, warnings are errors
 	@echo "built .manna/docs/index.html"
 
 reference: $(READY) ## write the reference pages anew from the code
-	@for pages in audit_reference reference; do $(BIN)/python -m scripts.$$pages || exit 1; done
+	@for pages in audit_reference metrics_reference settings_reference reference; do $(BIN)/python -m scripts.$$pages || exit 1; done
 
 changelog: $(READY) ## gather the news fragments into CHANGELOG.md (VERSION=0.2.0)
 	@$(BIN)/towncrier build --yes --version $(or $(VERSION),$(error give a version: make changelog VERSION=0.2.0))

@@ -78,7 +78,7 @@ def test_secrets_are_files_that_only_the_process_reads(name):
     assert volume["defaultMode"] == 0o440
     assert PODS[name]["securityContext"]["fsGroup"] == 10001
     # Redis' address is the one exception: it holds its password.
-    from_secrets = [one for one in container(name)["env"] if "secretKeyRef" in one["valueFrom"]]
+    from_secrets = [one for one in container(name)["env"] if "secretKeyRef" in one.get("valueFrom", {})]
     assert [one["name"] for one in from_secrets] == ["REDIS_URL"]
 
 
@@ -126,6 +126,14 @@ def test_nothing_goes_in_or_out_unnamed():
     }
     # The label that it selects by comes from the kustomization, and has to reach the pods.
     assert KUSTOMIZATION["labels"] == [{"pairs": {"app.kubernetes.io/part-of": "manna-sync"}, "includeTemplates": True}]
+
+
+def test_workers_serve_their_metrics_where_prometheus_may_read_them():
+    (allowed,) = of_kind("NetworkPolicy")["in-to-metrics"]["ingress"]
+    for name in ("worker", "audit"):
+        env = {one["name"]: one.get("value") for one in container(name)["env"]}
+        assert env["METRICS_PORT"] == str(container(name)["ports"][0]["containerPort"])
+        assert {"protocol": "TCP", "port": int(env["METRICS_PORT"])} in allowed["ports"]
 
 
 def test_the_how_to_names_every_secret():
