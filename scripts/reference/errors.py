@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from core.errors import SyncError, Verdict
 from core.plaid.errors import BY_CODE, BY_TYPE
+from core.sync import explanation
 
 NAME = "errors.md"
 HEAD = """# Errors of a sync
@@ -28,22 +29,37 @@ TAIL = """
 An HTTP status of 500 and more, or 429, without a known body is `retry_later`; any other is `operator_must_act`.
 Twenty failures in a row that are the Item's own set it aside as `error` until a webhook or a person brings it back.
 
-| `error_code` of ours | meaning |
-|---|---|
-| `LOCK_NOT_FREE` | skipped: another worker is syncing the Item |
-| `HELD_BACK` | skipped: a breaker is open |
-| `VERSION_CONFLICT` | another run committed first; nothing was written, nothing is lost |
-| `WORKER_LOST` | the worker died; the Item was made due at once |
-| `OUTBOUND_BUDGET` | the wait for the budget would have been too long |
-"""
+A run that is skipped with `LOCK_NOT_FREE` left its Item to the worker that is syncing it; with `HELD_BACK`, to an open
+breaker; `VERSION_CONFLICT` means that another run committed first. Nothing is lost by any of them.
+
+## What a person can do
+
+As `manna syncs show` tells it, by code:
+
+| `error_code` | what happened | what to do |
+|---|---|---|"""
 
 
 def page() -> str:
     """Return the page's text."""
     verdicts = [f"| `{verdict.value}` | {MEANINGS[verdict]} |" for verdict in Verdict]
     return "\n".join(
-        [HEAD, *verdicts, "", *_table("error_code", BY_CODE), *_table("error_type", BY_TYPE), TAIL.strip(), ""]
+        [
+            HEAD,
+            *verdicts,
+            "",
+            *_table("error_code", BY_CODE),
+            *_table("error_type", BY_TYPE),
+            TAIL.strip(),
+            *_advice(),
+            "",
+        ]
     )
+
+
+def _advice() -> Iterator[str]:
+    for code, (happened, advice) in sorted(explanation.BY_CODE.items()):
+        yield f"| `{code}` | {happened} | {advice} |"
 
 
 def _table(name: str, known: dict[str, type[SyncError]]) -> Iterator[str]:

@@ -1,4 +1,5 @@
 import re
+import subprocess
 from pathlib import Path
 
 import kubernetes_validate
@@ -49,6 +50,20 @@ def test_a_field_that_does_not_exist_would_be_found():
     wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"port": 80}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.extras("kubectl")
+def test_kubectl_renders_the_example_and_all_of_it_is_valid():
+    command = ["kubectl", "kustomize", str(PRODUCTION.parent)]
+    rendered = list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    # The ConfigMap is made by the kustomization itself.
+    assert len(rendered) == len(OBJECTS) + 1
+    for one in rendered:
+        if one["kind"] not in OF_KEDA:
+            kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
+        if one["kind"] == "Deployment":
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert labels["app.kubernetes.io/part-of"] == "manna-sync"
 
 
 def test_every_file_is_part_of_the_base():
