@@ -16,6 +16,7 @@ from cli.session import run
 from core.errors import MannaError
 from core.items.listing import list_items, show_item
 from core.items.registration import NewItem, register_items
+from core.items.removal import remove_item, revoke_due
 from core.models import ItemStatus, RunStatus, SyncTrigger
 from core.resources import Resources
 from core.sync.outcome import Outcome
@@ -94,6 +95,24 @@ def sync(
         raise typer.BadParameter("name Items by their ids, or give --all or --status")
     if run(lambda resources: _sync(resources, item_ids or [], status, wait=wait)):
         raise typer.Exit(1)
+
+
+@app.command("remove")
+def remove(
+    item_ids: Annotated[list[UUID], typer.Argument(help="Our ids of the Items.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove Items, here at once and at Plaid until it agrees; rows stay. Example: manna items remove ID --yes."""
+    if not yes:
+        typer.confirm(f"Remove {len(item_ids)} Item(s)? Their users have to link again.", abort=True)
+
+    async def remove_all(resources: Resources) -> int:
+        for item_id in item_ids:
+            await remove_item(resources, item_id, _actor())
+        return await revoke_due(resources)
+
+    agreed = run(remove_all)
+    typer.echo(f"{len(item_ids)} removed; Plaid agreed to {agreed} just now, the worker asks again for the rest")
 
 
 @app.command("reconcile")

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import audit, items, keys, processes
+from cli import audit, items, keys, processes, tokens
 from core.errors import MannaError
 
 app = typer.Typer(
@@ -13,6 +13,7 @@ app = typer.Typer(
 app.add_typer(items.app, name="items")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="tokens")
 app.command("web")(processes.web)
 app.command("demo")(processes.demo)
 app.command("up")(processes.up)

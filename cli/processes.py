@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from core.errors import MannaError
 from core.process import preflight
@@ -15,13 +14,14 @@ def web(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8000,
 ) -> None:
-    """Serve webhooks and health. Example: manna web --port 8000."""
+    """Serve webhooks, API and health. Example: manna web --port 8000."""
     settings = load_settings()
     configure_logs(settings.environment)
     preflight(settings)
     from web.app import make_app  # noqa: PLC0415 - the other commands do without the web framework's import time
+    from web.server import serve  # noqa: PLC0415 - as above
 
-    uvicorn.run(make_app(settings), host=host, port=port, log_config=None, access_log=False)
+    serve(make_app(settings), host, port)
 
 
 def demo(

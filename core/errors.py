@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import ClassVar
+from uuid import UUID
 
 
 class Verdict(StrEnum):
@@ -45,6 +46,29 @@ class EncryptionError(MannaError):
 
 class WebhookRejectedError(MannaError):
     """A webhook that is not verifiably Plaid's. The text is for our log, never for the sender."""
+
+
+class TokenRefusedError(MannaError):
+    """An API token that does not hold. The text is one word for our log: the caller learns only that it failed."""
+
+
+class DuplicateItemError(MannaError):
+    """The user has this bank's accounts linked already; `item_id` is the Item that has them."""
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__(f"the user has these accounts linked already, as Item {item_id}")
+        self.item_id = item_id
+
+
+class InvalidCursorError(MannaError):
+    """A page's cursor that this listing never gave out."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor is not one of this listing's; begin again without one")
+
+
+class ItemNotUsableError(MannaError):
+    """What was asked for does not go with the Item's present status."""
 
 
 class SyncError(MannaError):

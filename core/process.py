@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.audit.configuration import record_settings
 from core.errors import MannaError
+from core.heartbeat import keep_beating
 from core.resources import Resources, open_resources
 from core.settings import Settings
 
@@ -27,6 +28,7 @@ class Process:
         try:
             self._resources: Resources = self._wait(self._context.__aenter__())
             self._wait(record_settings(settings, self._resources.database))
+            self._heartbeat = asyncio.run_coroutine_threadsafe(keep_beating(self._resources.redis), self._loop)
         except BaseException:
             self._stop()
             raise
@@ -47,6 +49,7 @@ class Process:
     def close(self) -> None:
         """Close the resources in the loop that opened them, then the loop."""
         try:
+            self._heartbeat.cancel()
             self._wait(self._context.__aexit__(None, None, None), CLOSE_SECONDS)
         finally:
             self._stop()

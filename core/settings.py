@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +71,25 @@ class Settings(BaseSettings):
     plaid_base_url: str | None = None
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    plaid_client_name: Annotated[str, Field(min_length=1, max_length=30)] = "Manna Sync"
+    """The name that Link shows to users."""
+    plaid_language: Annotated[str, Field(pattern="^[a-z]{2}$")] = "en"
+    """Link's language."""
+    plaid_country_codes: Annotated[tuple[str, ...], NoDecode] = ("US",)
+    """The countries whose banks Link offers."""
+    plaid_days_requested: Annotated[int, Field(ge=1, le=730)] = 730
+    """How many days of history are asked for when an Item is linked; Plaid never extends it afterwards."""
+    plaid_redirect_uri: str | None = None
+    """Where a bank's OAuth page returns to; registered with Plaid."""
+
+    public_url: str | None = None
+    """Where Plaid and browsers reach us; webhooks are sent to /webhooks/plaid below it."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    api_rate_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    """Requests a minute that one token may read with; other limits of the API follow from it."""
+    webhook_rate_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 60_000
+    """Webhooks a minute that one address may send."""
     # 0 is what Plaid publishes for the environment: core.plaid.shared_budget.
     plaid_rate_per_item_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     plaid_rate_per_client_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
@@ -93,7 +113,9 @@ class Settings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
 
-    @field_validator("secrets_provider", "accept_risk", "audit_public_keys", mode="before")
+    @field_validator(
+        "secrets_provider", "accept_risk", "audit_public_keys", "plaid_country_codes", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -125,7 +147,17 @@ class Settings(BaseSettings):
             raise ValueError("has an unknown scheme; accepted are redis://, rediss:// and sentinel://")
         return value
 
-    @field_validator("plaid_base_url")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_trusted_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("names no network; accepted are addresses and networks, 10.0.0.0/8") from None
+        return value
+
+    @field_validator("plaid_base_url", "public_url", "plaid_redirect_uri")
     @classmethod
     def _check_plaid_base_url(cls, value: str | None) -> str | None:
         if value is not None:
@@ -157,6 +189,11 @@ class Settings(BaseSettings):
     def is_production(self) -> bool:
         """Whether the strict rules hold."""
         return self.environment is Environment.PRODUCTION
+
+    @property
+    def webhook_url(self) -> str | None:
+        """Where Plaid sends webhooks to; None while `PUBLIC_URL` does not say where we are."""
+        return None if self.public_url is None else self.public_url.rstrip("/") + "/webhooks/plaid"
 
     @cached_property
     def plaid_host(self) -> str:

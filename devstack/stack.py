@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def open_stack() -> Iterator[Stack]:
     with open_servers(durable=True) as servers:
         port = free_port()
         simulator_url = _start_simulator(servers)
-        environment = _environment(servers, simulator_url)
+        environment = _environment(servers, simulator_url, port)
         _run(environment, "alembic", "upgrade", "head")
         _start(servers, "worker", [*CELERY, "worker", "-Q", SYNC_QUEUES, *QUIET, "-n", "sync@%h"], environment)
         _start(servers, "audit", [*CELERY, "worker", "-Q", "audit", *QUIET, "-n", "audit@%h"], environment)
@@ -75,13 +76,15 @@ def _start_simulator(servers: Servers) -> str:
     return found[0]
 
 
-def _environment(servers: Servers, simulator_url: str) -> dict[str, str]:
+def _environment(servers: Servers, simulator_url: str, port: int) -> dict[str, str]:
     return {
         **os.environ,
         "MANNA_ENVIRONMENT": "development",
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
         "MANNA_ENCRYPTION_KEY": EncryptionKeyProvider.generate_key(),
+        "JWT_SIGNING_KEY": secrets.token_urlsafe(32),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "PLAID_CLIENT_ID": CLIENT_ID,
         "PLAID_SECRET": "sandbox-secret",
         "PLAID_ENV": "sandbox",

@@ -12,7 +12,14 @@ from core.telemetry.logs import configure_logs
 from worker import lifecycle
 from worker.schedule import beat_schedule
 
-TASKS = ("tasks.sync_item", "tasks.sync_items", "tasks.dispatch_due", "tasks.consume_audit", "tasks.prune")
+TASKS = (
+    "tasks.sync_item",
+    "tasks.sync_items",
+    "tasks.dispatch_due",
+    "tasks.consume_audit",
+    "tasks.revoke_item",
+    "tasks.prune",
+)
 
 
 def make_app(settings: Settings) -> Celery:

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from core.broker.messages import ConsumeAudit, DispatchDue, Message, Prune
+from core.broker.messages import ConsumeAudit, DispatchDue, Message, Prune, RevokeItems
 from core.settings import Settings
 
 # What nobody woke the consumer for, such as a refused log-in, is sealed within five seconds.
 AUDIT_SECONDS = 4.0
 # Not once a day: a beat that is restarted daily would never come to it.
 PRUNE_SECONDS = 3600.0
+REMOVAL_SECONDS = 30.0
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -16,6 +17,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     return {
         "dispatch-due-items": _entry(DispatchDue(), settings.sync_dispatch_seconds),
         "consume-audit-outbox": _entry(ConsumeAudit(), AUDIT_SECONDS),
+        "revoke-removed-items": _entry(RevokeItems(), REMOVAL_SECONDS),
         "prune": _entry(Prune(), PRUNE_SECONDS),
     }
 

@@ -103,6 +103,17 @@ class ConsumeAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class RevokeItems:
+    """Have Plaid forget the Items whose removal is due: a wake-up, the removals themselves are in the database."""
+
+    wire_name: ClassVar[str] = "items.revoke"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is due."""
+        return {}
+
+
 class Prune:
     """Drop what is past its retention: beat's, each hour."""
 
@@ -114,4 +125,4 @@ class Prune:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, Prune)
+MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, RevokeItems, Prune)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,7 +14,7 @@ from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.database import Database
 from core.encryption.column import sealed_values
 from core.identity import new_id
-from core.models import PlaidItem
+from core.models import PlaidItem, WebhookEvent
 
 BATCH = 500
 
@@ -38,28 +40,38 @@ async def register_items(database: Database, items: Iterable[NewItem], actor: st
     for batch in _batches(items):
         async with database.transaction() as session:
             for item in batch:
-                registered += await _register(session, item, actor)
+                item_id = await register_item(session, item, actor)
+                registered += [] if item_id is None else [item_id]
     return registered
 
 
-async def _register(session: AsyncSession, new: NewItem, actor: str) -> list[UUID]:
+async def register_item(
+    session: AsyncSession,
+    new: NewItem,
+    actor: str,
+    event_type: AuditEventType = AuditEventType.ITEM_REGISTERED,
+    **columns: Any,
+) -> UUID | None:
+    """Register one Item in the caller's transaction and return its id, None when Plaid's id is there already.
+
+    Webhooks that came before the Item was known are told from now on to be its own.
+    """
     row = PlaidItem(
-        id=new_id(), user_id=new.user_id, plaid_item_id=new.plaid_item_id, institution_id=new.institution_id
+        id=new_id(), user_id=new.user_id, plaid_item_id=new.plaid_item_id, institution_id=new.institution_id, **columns
     )
     row.plaid_access_token = new.access_token
     statement = insert(PlaidItem).values(sealed_values(row)).on_conflict_do_nothing(index_elements=["plaid_item_id"])
     if (await session.execute(statement.returning(PlaidItem.id))).first() is None:
-        return []
+        return None
+    early = (WebhookEvent.plaid_item_id == new.plaid_item_id, WebhookEvent.item_id.is_(None))
+    await session.execute(
+        update(WebhookEvent).where(*early).values(item_id=row.id), execution_options={"synchronize_session": False}
+    )
     context = AuditContext(user_id=new.user_id, institution_id=new.institution_id)
     await log_audit_event(
-        AuditEventType.ITEM_REGISTERED,
-        "An Item was registered",
-        session=session,
-        context=context,
-        actor=actor,
-        resource=f"item:{row.id}",
+        event_type, "An Item was registered", session=session, context=context, actor=actor, resource=f"item:{row.id}"
     )
-    return [row.id]
+    return row.id
 
 
 def _batches(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:

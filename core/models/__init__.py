@@ -7,6 +7,8 @@ from core.models.audit_checkpoint import AuditCheckpoint
 from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
 from core.models.circuit_breaker import BreakerState, CircuitBreaker
+from core.models.idempotency_key import IdempotencyKey
+from core.models.item_removal import ItemRemoval
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
 from core.models.staged_transaction import STAGED
@@ -24,6 +26,8 @@ __all__ = [
     "AuditOutbox",
     "BreakerState",
     "CircuitBreaker",
+    "IdempotencyKey",
+    "ItemRemoval",
     "ItemStatus",
     "PlaidItem",
     "QuarantinedTransaction",

@@ -29,5 +29,7 @@ class Account(Base):
     iso_currency_code: Mapped[str | None]
     unofficial_currency_code: Mapped[str | None]
     balance_last_updated_at: Mapped[Instant | None]
+    # When the user took this one account back (USER_ACCOUNT_REVOKED).
+    revoked_at: Mapped[Instant | None]
     created_at: Mapped[Now]
     updated_at: Mapped[Now]

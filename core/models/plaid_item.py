@@ -54,6 +54,11 @@ class PlaidItem(Base, OptimisticLockMixin):
     parked_at: Mapped[Instant | None]
     # When the schedule looks next; null when only a person or a webhook can bring the Item back.
     next_sync_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    # Announced by Plaid: when the access ends unless the user consents again, and why.
+    access_ends_at: Mapped[Instant | None]
+    access_ends_reason: Mapped[str | None]
+    # Since when the bank has accounts that the user has not shared.
+    new_accounts_at: Mapped[Instant | None]
     created_at: Mapped[Now]
     updated_at: Mapped[Now]
 

@@ -10,6 +10,7 @@ class SecretName(StrEnum):
     ENCRYPTION_KEYS_PREVIOUS = "encryption_keys_previous"
     DATABASE_PASSWORD = "database_password"  # noqa: S105 - the name, not the password
     JWT_SIGNING_KEY = "jwt_signing_key"
+    JWT_SIGNING_KEYS_PREVIOUS = "jwt_signing_keys_previous"
     AUDIT_SIGNING_KEY = "audit_signing_key"
     AUDIT_ALERT_WEBHOOK_SECRET = "audit_alert_webhook_secret"  # noqa: S105 - the name, not the secret
     PLAID_SECRET = "plaid_secret"  # noqa: S105 - the name, not the secret

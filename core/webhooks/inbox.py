@@ -1,99 +1,77 @@
-"""Receive: remember once, mark the Item, and only then send for the sync."""
+"""Receive: read, keep together with whatever else waits, and only then answer and send for the sync.
 
-from typing import Any
-from uuid import UUID
+Deliveries that arrive while a transaction is under way share the next one. So a burst costs a commit per batch and
+not per webhook, and the answer still comes after the commit that holds the delivery.
+"""
 
-import msgspec
-import structlog
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.errors import WebhookRejectedError
-from core.identity import new_id
-from core.models import ItemStatus, PlaidItem, SyncTrigger, WebhookEvent
+from core.batching import Batched
+from core.broker.messages import RevokeItems
+from core.models import SyncTrigger
 from core.plaid.webhook_verification import VerifiedWebhook
 from core.resources import Resources
+from core.webhooks.deliveries import Delivery, Kept, keep_deliveries, read_delivery
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from uuid import UUID
 
-# Those after which /transactions/sync has something new to say. The rest is remembered, and has its effect later.
-LEADS_TO_A_SYNC = frozenset({("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"), ("ITEM", "LOGIN_REPAIRED")})
-GONE = (ItemStatus.REVOKED, ItemStatus.REMOVED)
-
-
-class WebhookBody(msgspec.Struct):
-    """The fields that every webhook has; the rest stays in the payload."""
-
-    webhook_type: str
-    webhook_code: str
-    item_id: str | None = None
+BATCH = 200
 
 
-async def receive_webhook(resources: Resources, body: bytes, proof: VerifiedWebhook) -> bool:
-    """Make a verified webhook durable, send for the sync that it asks for, and tell whether it was new.
+class Inbox:
+    """Plaid's deliveries into one process."""
 
-    When this returns, the work is in the database: a message that is lost afterwards is found again by the
-    dispatcher. Source: Plaid, webhooks; no delivery id exists, so `proof.delivery_key` is ours.
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._keep = Batched(self._keep_many, largest=BATCH, at_once=1)
+        self._to_sync: dict[UUID, None] = {}
+        self._publishing: asyncio.Task[None] | None = None
 
-    Raises:
-        WebhookRejectedError: Plaid signed it, and yet it is no webhook.
-    """
-    try:
-        told = msgspec.json.decode(body, type=WebhookBody)
-        payload: dict[str, Any] = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
-        raise WebhookRejectedError("the body is not a webhook") from None
-    async with resources.database.transaction() as session:
-        item_id = await _find_item(session, told.item_id)
-        if not await _remember(session, told, payload, proof, item_id):
-            return False
-        wanted = item_id is not None and (told.webhook_type, told.webhook_code) in LEADS_TO_A_SYNC
-        if wanted:
-            await _mark_dirty(session, item_id)
-    if wanted and item_id is not None:
-        await resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
-    return True
+    async def receive(self, body: bytes, proof: VerifiedWebhook) -> bool:
+        """Make a verified webhook durable with its effect, and tell whether it was new.
 
+        When this returns, the work is in the database: the message that is sent next may get lost, the dispatcher
+        finds the Item again. Source: Plaid, webhooks; no delivery id exists, so `proof.delivery_key` is ours.
 
-async def _find_item(session: AsyncSession, plaid_item_id: str | None) -> UUID | None:
-    query = select(PlaidItem.id).where(PlaidItem.plaid_item_id == plaid_item_id, PlaidItem.status.not_in(GONE))
-    return (await session.execute(query)).scalar_one_or_none()
+        Raises:
+            WebhookRejectedError: Plaid signed it, and yet it is no webhook.
+            SQLAlchemyError, OSError: it could not be made durable; nothing of it was kept.
+        """
+        delivery = read_delivery(body, proof)
+        is_new = await self._keep(delivery)
+        if is_new is None:
+            # Its Item is locked by a commit: this one waits for that, by itself.
+            kept = await self._commit([delivery], wait=True)
+            is_new = delivery in kept.new
+        return is_new
 
+    async def idle(self) -> None:
+        """Return once everything kept is sent for."""
+        while self._publishing is not None:
+            await asyncio.wait([self._publishing])
 
-async def _remember(
-    session: AsyncSession, told: WebhookBody, payload: dict[str, Any], proof: VerifiedWebhook, item_id: UUID | None
-) -> bool:
-    values = {
-        "id": new_id(),
-        "delivery_key": proof.delivery_key,
-        "webhook_type": told.webhook_type,
-        "webhook_code": told.webhook_code,
-        "plaid_item_id": told.item_id,
-        "item_id": item_id,
-        "payload": payload,
-        "issued_at": proof.issued_at,
-    }
-    statement = insert(WebhookEvent).values(values).on_conflict_do_nothing(index_elements=["delivery_key"])
-    if (await session.execute(statement.returning(WebhookEvent.id))).first() is None:
-        return False
-    context = AuditContext(webhook_type=told.webhook_type, webhook_code=told.webhook_code)
-    resource = f"item:{item_id}" if item_id else f"plaid_item:{told.item_id}"
-    await log_audit_event(
-        AuditEventType.WEBHOOK_RECEIVED, "A webhook was received", session=session, context=context, resource=resource
-    )
-    return True
+    async def _keep_many(self, deliveries: Sequence[Delivery]) -> list[bool | None]:
+        kept = await self._commit(deliveries, wait=False)
+        return [None if one in kept.passed_over else one in kept.new for one in deliveries]
 
+    async def _commit(self, deliveries: Sequence[Delivery], *, wait: bool) -> Kept:
+        async with self._resources.database.connection() as connection:
+            kept = await keep_deliveries(connection, deliveries, wait=wait)
+        self._to_sync.update(dict.fromkeys(kept.to_sync))
+        if self._publishing is None and (self._to_sync or kept.ends_access):
+            self._publishing = asyncio.create_task(self._publish(revoke=kept.ends_access))
+        return kept
 
-async def _mark_dirty(session: AsyncSession, item_id: UUID | None) -> None:
-    # The version stays: a sync under way may still commit, it only has to be followed by one more.
-    values = {
-        "sync_requested_at": func.clock_timestamp(),
-        "webhook_seen_at": func.now(),
-        "next_sync_at": func.least(func.coalesce(PlaidItem.next_sync_at, func.now()), func.now()),
-    }
-    await session.execute(
-        update(PlaidItem).where(PlaidItem.id == item_id).values(values),
-        execution_options={"synchronize_session": False},
-    )
+    async def _publish(self, *, revoke: bool) -> None:
+        try:
+            if revoke:
+                await self._resources.publisher.publish(RevokeItems())
+            while self._to_sync:
+                item_id = next(iter(self._to_sync))
+                del self._to_sync[item_id]
+                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
+        finally:
+            self._publishing = None

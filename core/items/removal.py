@@ -1,0 +1,159 @@
+"""Removes Items: at once for us, and again and again at Plaid until Plaid agrees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from core.audit import AuditContext, AuditEventType, log_audit_event
+from core.broker.messages import RevokeItems
+from core.errors import EncryptionError, ItemIsGoneError, NotFoundError, OperatorMustActError, SyncError
+from core.identity import jittered
+from core.models import ItemRemoval, ItemStatus, PlaidItem
+from core.plaid.endpoints import remove_item as remove_at_plaid
+from core.resources import Resources
+
+log = structlog.get_logger()
+
+# Which of them a removed Item's token gets is not documented; both say that there is nothing left to remove.
+ALREADY_GONE = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
+CLAIM_LIMIT = 20
+FIRST_SECONDS = 30
+LONGEST_SECONDS = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class DueRemoval:
+    """A removal that is claimed by moving its next attempt."""
+
+    item_id: UUID
+    attempts: int
+    access_token: str | None = field(repr=False)
+
+
+async def remove_item(resources: Resources, item_id: UUID, actor: str) -> None:
+    """Take an Item out of service now, and have Plaid forget it, however long that takes; its rows stay.
+
+    Whoever asks twice changes nothing the second time.
+
+    Raises:
+        NotFoundError: there is no such Item.
+    """
+    async with resources.database.transaction() as session:
+        locked = select(PlaidItem.status).where(PlaidItem.id == item_id).with_for_update(key_share=True)
+        status = (await session.execute(locked)).scalar_one_or_none()
+        if status is None:
+            raise NotFoundError(f"there is no Item {item_id}")
+        if status is not ItemStatus.REMOVED:
+            await _take_out(session, item_id, actor)
+    await resources.publisher.publish(RevokeItems())
+
+
+async def _take_out(session: AsyncSession, item_id: UUID, actor: str) -> None:
+    await log_audit_event(
+        AuditEventType.ITEM_STATUS_CHANGED,
+        "An Item was taken out of service",
+        session=session,
+        context=AuditContext(item_status=ItemStatus.REMOVED.value),
+        actor=actor,
+        resource=f"item:{item_id}",
+    )
+    # The version moves so that a sync under way commits nothing and cannot set the Item active again.
+    values = {"status": ItemStatus.REMOVED, "next_sync_at": None, "version": PlaidItem.version + 1}
+    await session.execute(
+        update(PlaidItem).where(PlaidItem.id == item_id).values(**values, updated_at=func.now()),
+        execution_options={"synchronize_session": False},
+    )
+    await request_removals(session, [item_id], actor)
+
+
+async def request_removals(execute: AsyncSession | AsyncConnection, item_ids: Sequence[UUID], actor: str) -> None:
+    """Note, in the caller's transaction, that Plaid shall forget these Items."""
+    for item_id in item_ids:
+        values = {"item_id": item_id, "requested_by": actor}
+        await execute.execute(insert(ItemRemoval).values(values).on_conflict_do_nothing(index_elements=["item_id"]))
+
+
+async def revoke_due(resources: Resources) -> int:
+    """Try every removal that is due, and return for how many Plaid agreed.
+
+    Each is claimed, by moving its next attempt, before Plaid is called: a worker that dies delays it, nothing else.
+    """
+    agreed = 0
+    while claimed := await _claim(resources):
+        for removal in claimed:
+            agreed += await _revoke(resources, removal)
+    return agreed
+
+
+async def _claim(resources: Resources) -> list[DueRemoval]:
+    due = (
+        select(ItemRemoval.item_id)
+        .where(ItemRemoval.removed_at.is_(None), ItemRemoval.next_attempt_at <= func.now())
+        .order_by(ItemRemoval.next_attempt_at)
+        .limit(CLAIM_LIMIT)
+        .with_for_update(skip_locked=True)
+    )
+    hold = func.now() + timedelta(seconds=resources.settings.plaid_timeout_seconds * 3 + 60)
+    values = {"next_attempt_at": hold, "attempts": ItemRemoval.attempts + 1}
+    claim = update(ItemRemoval).where(ItemRemoval.item_id.in_(due.scalar_subquery())).values(values)
+    async with resources.database.transaction() as session:
+        rows = (await session.execute(claim.returning(ItemRemoval.item_id, ItemRemoval.attempts))).all()
+        return [DueRemoval(row.item_id, row.attempts, await _reveal(session, row.item_id)) for row in rows]
+
+
+async def _reveal(session: AsyncSession, item_id: UUID) -> str | None:
+    await log_audit_event(
+        AuditEventType.TOKEN_DECRYPTED,
+        "An access token is decrypted for a removal",
+        session=session,
+        context=AuditContext(reason="removal"),
+        resource=f"item:{item_id}",
+    )
+    item = await session.get_one(PlaidItem, item_id)
+    try:
+        return item.plaid_access_token
+    except EncryptionError:
+        return None
+
+
+async def _revoke(resources: Resources, removal: DueRemoval) -> bool:
+    try:
+        if removal.access_token is None:
+            raise OperatorMustActError("DECRYPTION_FAILED")
+        await remove_at_plaid(resources.plaid, removal.access_token)
+    except SyncError as error:
+        if not isinstance(error, ItemIsGoneError) and error.error_code not in ALREADY_GONE:
+            await _postpone(resources, removal, error)
+            return False
+    await _close(resources, removal)
+    return True
+
+
+async def _close(resources: Resources, removal: DueRemoval) -> None:
+    async with resources.database.transaction() as session:
+        # Dead at Plaid; here it is overwritten as well, so that no backup from now on holds it.
+        (await session.get_one(PlaidItem, removal.item_id)).plaid_access_token = ""
+        done = update(ItemRemoval).where(ItemRemoval.item_id == removal.item_id, ItemRemoval.removed_at.is_(None))
+        await session.execute(done.values(removed_at=func.now(), error_code=None))
+        await log_audit_event(
+            AuditEventType.ITEM_REMOVED,
+            "Plaid has forgotten an Item",
+            session=session,
+            resource=f"item:{removal.item_id}",
+        )
+
+
+async def _postpone(resources: Resources, removal: DueRemoval, error: SyncError) -> None:
+    backoff = min(FIRST_SECONDS * 2 ** min(removal.attempts, 16), LONGEST_SECONDS)
+    seconds = max(jittered(backoff, 0.25), error.retry_after or 0)
+    log.warning("removal_postponed", item_id=str(removal.item_id), error_code=error.error_code, seconds=int(seconds))
+    async with resources.database.transaction() as session:
+        mine = (ItemRemoval.item_id == removal.item_id, ItemRemoval.attempts == removal.attempts)
+        values = {"next_attempt_at": func.now() + timedelta(seconds=seconds), "error_code": error.error_code}
+        await session.execute(update(ItemRemoval).where(*mine).values(values))

@@ -1,0 +1,100 @@
+"""The server on a real socket: connections that say nothing, or too much, are ended."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+
+from web.server import DeadlineProtocol
+
+PARTS = b"POST / HTTP/1.1\r\nHost: test\r\n"
+
+
+async def echo(scope, receive, send):
+    message = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": message["body"][:2].ljust(2)})
+
+
+class Hasty(DeadlineProtocol):
+    """The protocol with a deadline that a test can wait for."""
+
+    head_seconds = 0.2
+
+
+@asynccontextmanager
+async def served(protocol, app=echo):
+    """Serve an application on a free port, in this loop."""
+    config = uvicorn.Config(app, port=0, http=protocol, log_config=None, lifespan="off", server_header=False)
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[:2]
+    finally:
+        await server.shutdown()
+
+
+@pytest.fixture
+async def hasty():
+    async with served(Hasty) as address:
+        yield address
+
+
+@pytest.mark.parametrize("said", [b"", b"G", PARTS, PARTS + b"X-A: " + b"a" * 1000])
+async def test_a_connection_that_does_not_finish_its_head_is_ended(hasty, said):
+    reader, writer = await asyncio.open_connection(*hasty)
+    writer.write(said)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_one_that_goes_on_talking_slowly_is_ended_as_well(hasty):
+    reader, writer = await asyncio.open_connection(*hasty)
+    writer.write(PARTS)
+    ended = asyncio.create_task(reader.read())
+    while not ended.done():
+        writer.write(b"X-A: a\r\n")
+        await asyncio.wait([ended], timeout=0.02)
+    assert ended.exception() is not None or ended.result() == b""
+    writer.close()
+
+
+async def test_after_an_answer_the_clock_starts_again(hasty):
+    reader, writer = await asyncio.open_connection(*hasty)
+    for _ in range(2):
+        writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2)
+    writer.write(b"GET / HT")
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_many_silent_connections_keep_nobody_waiting(hasty):
+    silent = await asyncio.gather(*(asyncio.open_connection(*hasty) for _ in range(200)))
+    reader, writer = await asyncio.open_connection(*hasty)
+    writer.write(PARTS + b"Connection: close\r\nContent-Length: 2\r\n\r\nok")
+    assert (await reader.read()).endswith(b"ok")
+    assert await asyncio.gather(*(one.read() for one, _ in silent)) == [b""] * 200
+    for _, one in (*silent, (reader, writer)):
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [(b"NOT HTTP\r\n\r\n", b"400 Bad Request"), (PARTS + b"X-A: " + b"a" * 600_000, b"431 Request Header Fields")],
+)
+async def test_what_is_no_request_is_answered_with_the_headers_of_every_answer(hasty, said, status):
+    reader, writer = await asyncio.open_connection(*hasty)
+    writer.write(said)
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+    assert status in head
+    for expected in (b"x-frame-options: DENY", b"content-security-policy: default-src 'none'", b"connection: close"):
+        assert expected in head
+    assert b"server:" not in head

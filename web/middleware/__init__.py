@@ -1,0 +1,1 @@
+"""Pure ASGI, one concern a file; `web.app` puts them in order."""

@@ -1,0 +1,1 @@
+"""The shapes of the API, as its description shows them; each with an example."""

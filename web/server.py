@@ -1,0 +1,109 @@
+"""The server: uvicorn, with an end to connections that say nothing, or say it too slowly.
+
+uvicorn waits for a request's head as long as its sender likes. Here a head has ten seconds and 32 KiB, from the
+connection's first moment on and again after each answer; the body's ten seconds are `web.middleware.body_limit`'s.
+"""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from web.middleware.security_headers import CLOSED, header_list
+
+HEAD_SECONDS = 10.0
+MAX_HEAD_BYTES = 32 * 1024
+# A packet holds a body's beginning too, which must not count against the head.
+PACKET_BYTES = 256 * 1024
+KEEP_ALIVE_SECONDS = 5
+GRACE_SECONDS = 20
+BAD_REQUEST, HEAD_TOO_LARGE = 400, 431
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a deadline and a bound for a request's head."""
+
+    head_seconds = HEAD_SECONDS
+    max_head_bytes = MAX_HEAD_BYTES
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_bytes = 0
+        self._in_head = True
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Start the clock."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Bound a head that comes in pieces; one that is whole in a single packet is bounded by the packet."""
+        if self._in_head and self._head_bytes + len(data) > self.max_head_bytes + PACKET_BYTES:
+            self._refuse(HEAD_TOO_LARGE, "the head of the request is too large")
+            return
+        self._head_bytes += len(data)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock: from here on the request is the application's."""
+        self._in_head = False
+        self._stop_clock()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Start the clock for the next request of this connection."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock for good."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, with the headers of every other answer."""
+        self._refuse(BAD_REQUEST, msg)
+
+    def _expect_head(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._stop_clock()
+        self._deadline = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, status: int, message: str) -> None:
+        told = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(message)).encode())]
+        told += [(b"connection", b"close"), (b"content-security-policy", CLOSED.encode()), *header_list(https=False)]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in told)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + message.encode())
+        self.transport.close()
+
+
+def serve(app: ASGIApp, host: str, port: int) -> None:
+    """Serve until the process is told to end; requests under way have 20 seconds.
+
+    `X-Forwarded-For` is left to the application, which knows the trusted proxies: uvicorn would trust loopback.
+    """
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http=DeadlineProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
