@@ -18,6 +18,8 @@ TASKS = (
     "tasks.dispatch_due",
     "tasks.consume_audit",
     "tasks.revoke_item",
+    "tasks.reconcile_item",
+    "tasks.verify_audit",
     "tasks.prune",
 )
 

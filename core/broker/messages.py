@@ -114,6 +114,36 @@ class RevokeItems:
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class ReconcileItem:
+    """Compare an Item with everything that Plaid has; `actor` is who asked, for the audit log."""
+
+    wire_name: ClassVar[str] = "items.reconcile"
+    item_id: UUID
+    repair: bool
+    actor: str
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the id as text, and the rest as it is."""
+        return {"item_id": str(self.item_id), "repair": self.repair, "actor": self.actor}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyAudit:
+    """Verify the audit chain from its beginning; `actor` is who asked, for the audit log."""
+
+    wire_name: ClassVar[str] = "audit.verify"
+    actor: str
+    # Not the audit queue: its one consumer shall go on sealing meanwhile.
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return who asked."""
+        return {"actor": self.actor}
+
+
+@dataclass(frozen=True, slots=True)
 class Prune:
     """Drop what is past its retention: beat's, each hour."""
 
@@ -125,4 +155,13 @@ class Prune:
         return {}
 
 
-MESSAGES: tuple[type[Message], ...] = (SyncItem, SyncItems, DispatchDue, ConsumeAudit, RevokeItems, Prune)
+MESSAGES: tuple[type[Message], ...] = (
+    SyncItem,
+    SyncItems,
+    DispatchDue,
+    ConsumeAudit,
+    RevokeItems,
+    ReconcileItem,
+    VerifyAudit,
+    Prune,
+)

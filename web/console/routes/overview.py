@@ -1,0 +1,27 @@
+"""The first page: how the fleet does."""
+
+from fastapi import APIRouter, Request, Response
+
+from web.console import charts
+from web.console.access import ItemsVisitor
+from web.console.page_route import PageRoute
+from web.console.rendering import render
+from web.services import services_of
+
+router = APIRouter(route_class=PageRoute)
+
+
+@router.get("")
+async def show(request: Request, session: ItemsVisitor) -> Response:
+    """Show freshness, throughput, failures, what is held back, and the lag of everything that can lag."""
+    services = services_of(request)
+    overview = await services.overview()
+    parts = await services.probes.find()
+    facts = {
+        "overview": overview,
+        "parts": parts,
+        "waiting": parts["broker"].details.get("waiting", {}),
+        "freshness": charts.freshness(overview.freshness),
+        "minutes": charts.minutes(overview.minutes),
+    }
+    return render(request, "overview.html", facts, session=session)
