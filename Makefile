@@ -1,12 +1,14 @@
 # Manna Sync: the commands. `make help` lists them.
 PYTHON ?= python3
-VENV := .venv
+# A second Python beside the first: make test PYTHON=python3.13 VENV=.venv-3.13
+VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS_READY := .venv-bench/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean
+.PHONY: help demo up test check format lock bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +21,13 @@ $(READY): locks/dev.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The peers that the benchmark measures live apart, so that none of their dependencies touches ours.
+$(PEERS_READY): locks/bench.txt
+	@echo "Setting up .venv-bench with the peers (once, about a minute)"
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/bench.txt
 	@touch $@
 
 demo: $(READY) ## sync 60 sample Items end to end on real servers and compare every row (ARGS=--help)
@@ -44,5 +53,8 @@ format: $(READY) ## format and mend what can be mended
 lock: $(READY) ## renew the locks from pyproject.toml
 	@$(BIN)/python -m scripts.lock
 
+bench: $(READY) $(PEERS_READY) ## measure against the limit and the peers into benchmarks/RESULTS.md (ARGS=--quick, --help)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 clean: ## remove the virtual environment and the caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,6 +20,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -191,7 +192,7 @@ async def overhead(redis_url: str) -> dict[str, float]:
         for name, lanes, pages in (("one at a time", 1, 1), ("64 at once", 64, 1), ("64 at once, 4 pages", 64, 4)):
             await redis.flushdb()
             budget = Budget(redis, Limits(50, 100_000_000))
-            figures[name] = await _cpu_of(lanes, pages, lambda key, b=budget: b.spend(key, Priority.SCHEDULED))
+            figures[name] = await _cpu_of(lanes, pages, partial(budget.spend, priority=Priority.SCHEDULED))
     return figures
 
 

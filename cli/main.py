@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import audit, items, keys, processes, tokens
+from cli import audit, items, keys, processes, stack, tokens
 from core.errors import MannaError
 
 app = typer.Typer(
@@ -15,8 +15,8 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
 app.command("web")(processes.web)
-app.command("demo")(processes.demo)
-app.command("up")(processes.up)
+app.command("demo")(stack.demo)
+app.command("up")(stack.up)
 
 
 def main() -> None:

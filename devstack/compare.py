@@ -1,9 +1,9 @@
 """Compares every standing row with the simulator's ledger, field by field, from SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import asyncpg  # noqa: TC002 - read at run time
 import httpx
 
 # The row as Plaid would write it; jsonb compares numbers by value, so no digit is lost and none has to match.
@@ -33,31 +33,64 @@ PLAIN = (
     "personal_finance_category_icon_url",
 )
 CATEGORY = "personal_finance_category"
+PAIRS = {
+    **{name: (f"stored.row -> '{name}'", f"document -> '{name}'") for name in PLAIN},
+    "datetime": ("(stored.row ->> 'datetime')::timestamptz", "(document ->> 'datetime')::timestamptz"),
+    f"{CATEGORY}_primary": (f"stored.row ->> '{CATEGORY}_primary'", f"document #>> '{{{CATEGORY},primary}}'"),
+    f"{CATEGORY}_detailed": (f"stored.row ->> '{CATEGORY}_detailed'", f"document #>> '{{{CATEGORY},detailed}}'"),
+}
+WRONG = ", ".join(
+    f"CASE WHEN {ours} IS DISTINCT FROM {theirs} THEN '{name}' END" for name, (ours, theirs) in PAIRS.items()
+)
 QUERY = f"""
 WITH truth AS (SELECT value AS document FROM jsonb_array_elements(CAST($2 AS jsonb) -> 'transactions')),
 stored AS (
     SELECT transactions.transaction_id, to_jsonb(transactions) AS row FROM transactions
     JOIN plaid_items ON plaid_items.id = transactions.item_id
     WHERE plaid_items.plaid_item_id = $1 AND removed_at IS NULL
+),
+pairs AS (
+    SELECT coalesce(stored.transaction_id, document ->> 'transaction_id') AS transaction_id,
+        CASE
+            WHEN stored.row IS NULL THEN 'is missing'
+            WHEN document IS NULL THEN 'is not in the ledger'
+            ELSE 'differs in ' || nullif(concat_ws(', ', {WRONG}), '')
+        END AS problem
+    FROM stored FULL JOIN truth ON document ->> 'transaction_id' = stored.transaction_id
 )
-SELECT coalesce(stored.transaction_id, document ->> 'transaction_id') AS transaction_id,
-    CASE WHEN stored.row IS NULL THEN 'missing' WHEN document IS NULL THEN 'extra' ELSE 'changed' END AS what
-FROM stored FULL JOIN truth ON document ->> 'transaction_id' = stored.transaction_id
-WHERE stored.row IS NULL OR document IS NULL
-    OR {" OR ".join(f"stored.row -> '{name}' IS DISTINCT FROM document -> '{name}'" for name in PLAIN)}
-    OR (stored.row ->> 'datetime')::timestamptz IS DISTINCT FROM (document ->> 'datetime')::timestamptz
-    OR stored.row ->> '{CATEGORY}_primary' IS DISTINCT FROM document #>> '{{{CATEGORY},primary}}'
-    OR stored.row ->> '{CATEGORY}_detailed' IS DISTINCT FROM document #>> '{{{CATEGORY},detailed}}'
+SELECT transaction_id, problem FROM pairs ORDER BY problem, transaction_id
 """  # noqa: S608 - constants
+ITEMS = "SELECT plaid_item_id FROM plaid_items WHERE status NOT IN ('revoked', 'removed') ORDER BY plaid_item_id"
+FOUND = 200
 
 
-async def differences(connection: "asyncpg.Connection[Any]", simulator_url: str, item_id: str) -> list[str]:
-    """Return one line for each row of an Item that is missing, extra or changed; `item_id` is Plaid's."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How many Items and rows were compared, and one line for each row that is missing, extra or changed."""
+
+    items: int
+    rows: int
+    differences: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether something was compared and nothing differed."""
+        return self.items > 0 and not self.differences
+
+
+async def compare(connection: Any, simulator_url: str, item_ids: Sequence[str] = ()) -> Comparison:
+    """Compare the Items of Plaid's ids `item_ids`, or every Item that is synced when none is named."""
+    chosen = item_ids or [row["plaid_item_id"] for row in await connection.fetch(ITEMS)]
+    rows, found = 0, list[str]()
     async with httpx.AsyncClient(base_url=simulator_url, timeout=60) as client:
-        answer = await client.post("/control/ledger", json={"item_id": item_id})
-    return list(_lines(item_id, await connection.fetch(QUERY, item_id, answer.text)))
-
-
-def _lines(item_id: str, rows: list[Any]) -> Iterator[str]:
-    for row in rows:
-        yield f"item {item_id}: transaction {row['transaction_id']} is {row['what']}"
+        for item_id in chosen:
+            answer = await client.post("/control/ledger", json={"item_id": item_id})
+            if answer.status_code != FOUND:
+                found.append(f"item {item_id}: the simulator has no such Item")
+                continue
+            pairs = await connection.fetch(QUERY, item_id, answer.text)
+            rows += len(pairs)
+            found += [
+                f"item {item_id}: transaction {p['transaction_id']} {p['problem']}" for p in pairs if p["problem"]
+            ]
+    return Comparison(len(chosen), rows, tuple(found))

@@ -1,5 +1,6 @@
-"""The whole service on real servers: simulator, web, worker, audit consumer and beat under one supervisor."""
+"""The whole service on real servers: simulator, web, worker, audit consumer, beat, Flower under one supervisor."""
 
+import json
 import os
 import re
 import secrets
@@ -8,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import httpx
 
 from core.encryption import EncryptionKeyProvider
 from devstack.errors import StackError
@@ -28,6 +31,7 @@ class Stack:
     servers: Servers
     simulator_url: str
     web_url: str
+    flower_url: str | None
     environment: dict[str, str] = field(repr=False)
 
     def run(self, *argv: str, given: str = "") -> str:
@@ -36,26 +40,48 @@ class Stack:
 
 
 @contextmanager
-def open_stack() -> Iterator[Stack]:
+def open_stack(*, with_flower: bool = False) -> Iterator[Stack]:
     """Start everything, ready to take Items, and end all of it at the end.
 
     Raises:
         StackError: a part did not start; one line says which and why.
     """
     with open_servers(durable=True) as servers:
-        port = free_port()
         simulator_url = _start_simulator(servers)
+        port = free_port()
         environment = _environment(servers, simulator_url, port)
         _run(environment, "alembic", "upgrade", "head")
-        _start(servers, "worker", [*CELERY, "worker", "-Q", SYNC_QUEUES, *QUIET, "-n", "sync@%h"], environment)
-        _start(servers, "audit", [*CELERY, "worker", "-Q", "audit", *QUIET, "-n", "audit@%h"], environment)
-        _start(servers, "web", [sys.executable, "-m", "cli", "web", "--port", str(port)], environment)
-        schedule = str(servers.directory / "beat-schedule")
-        _start(servers, "beat", [*CELERY, "beat", "-s", schedule], environment)
-        for name, word in (("worker", "ready"), ("audit", "ready"), ("beat", "Starting")):
-            servers.supervisor.wait_ready(name, _said(servers, name, word))
-        servers.supervisor.wait_ready("web", lambda: answers(port))
-        yield Stack(servers, simulator_url, f"http://127.0.0.1:{port}", environment)
+        web_url = _start_services(servers, environment, port)
+        flower_url = _start_flower(servers, environment) if with_flower else None
+        yield Stack(servers, simulator_url, web_url, flower_url, environment)
+
+
+def link_items(stack: Stack, items: int, transactions: int) -> list[str]:
+    """Link Items at the simulated bank, hand them to the service as an operator would, and return Plaid's ids."""
+    asked = {"count": items, "transactions": transactions, "webhook": f"{stack.web_url}/webhooks/plaid"}
+    linked = httpx.post(f"{stack.simulator_url}/control/items", json=asked, timeout=60).json()["items"]
+    lines = ({"user_id": "demo", "plaid_item_id": i["item_id"], "access_token": i["access_token"]} for i in linked)
+    stack.run("cli", "items", "import", "-", given="\n".join(map(json.dumps, lines)))
+    return [item["item_id"] for item in linked]
+
+
+def _start_services(servers: Servers, environment: dict[str, str], port: int) -> str:
+    """Start them all before waiting for any: they load side by side. Return the web's address."""
+    _start(servers, "worker", [*CELERY, "worker", "-Q", SYNC_QUEUES, *QUIET, "-n", "sync@%h"], environment)
+    _start(servers, "audit", [*CELERY, "worker", "-Q", "audit", *QUIET, "-n", "audit@%h"], environment)
+    _start(servers, "web", [sys.executable, "-m", "cli", "web", "--port", str(port)], environment)
+    _start(servers, "beat", [*CELERY, "beat", "-s", str(servers.directory / "beat-schedule")], environment)
+    for name, word in (("worker", "ready"), ("audit", "ready"), ("beat", "Starting")):
+        servers.supervisor.wait_ready(name, _said(servers, name, word))
+    servers.supervisor.wait_ready("web", lambda: answers(port))
+    return f"http://127.0.0.1:{port}"
+
+
+def _start_flower(servers: Servers, environment: dict[str, str]) -> str:
+    port = free_port()
+    _start(servers, "flower", [*CELERY, "flower", "--address=127.0.0.1", f"--port={port}"], environment)
+    servers.supervisor.wait_ready("flower", lambda: answers(port))
+    return f"http://127.0.0.1:{port}"
 
 
 def _start(servers: Servers, name: str, argv: list[str], environment: dict[str, str]) -> None:
@@ -92,6 +118,8 @@ def _environment(servers: Servers, simulator_url: str, port: int) -> dict[str, s
         # The simulator enforces none unless it is told to.
         "PLAID_RATE_PER_ITEM_PER_MINUTE": "1000000",
         "PLAID_RATE_PER_CLIENT_PER_MINUTE": "1000000",
+        # As in the image: an arena a thread would cost a third more memory.
+        "MALLOC_ARENA_MAX": "2",
     }
 
 

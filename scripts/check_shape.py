@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("cli", "core", "devstack", "scripts", "simulator", "tasks", "web", "worker")
+PACKAGES = ("benchmarks", "cli", "core", "devstack", "scripts", "simulator", "tasks", "web", "worker")
 MODULE_LINES = 400
 FUNCTION_LINES = 40
 NESTING = 3

@@ -6,8 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {
-    "locks/runtime.txt": (),
-    "locks/dev.txt": ("--extra", "devstack", "--group", "dev"),
+    "locks/runtime.txt": ("pyproject.toml",),
+    "locks/dev.txt": ("pyproject.toml", "--extra", "devstack", "--group", "dev"),
+    # Of the project itself nothing is in it: only what the benchmark's peers need.
+    "locks/bench.txt": ("--group", "bench"),
 }
 FLAGS = [
     "--generate-hashes",
@@ -24,8 +26,8 @@ FLAGS = [
 
 def compile_lock(target: str, selection: tuple[str, ...]) -> None:
     """Resolve one lock file from pyproject.toml; a failed resolution leaves the old file standing."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "-o", target]
-    subprocess.run([*command, *FLAGS, *selection], cwd=ROOT, check=True)  # noqa: S603 - fixed command
+    command = [sys.executable, "-m", "uv", "pip", "compile", *selection, "-o", target]
+    subprocess.run([*command, *FLAGS], cwd=ROOT, check=True)  # noqa: S603 - fixed command
 
 
 def main() -> None:

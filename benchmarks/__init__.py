@@ -1,0 +1,1 @@
+"""The benchmark: `python -m benchmarks` measures this service against the limit and against its peers."""
