@@ -4,13 +4,14 @@ import sys
 
 import typer
 
-from cli import audit, items, keys, processes, stack, tokens
+from cli import audit, items, keys, processes, stack, syncs, tokens
 from core.errors import MannaError
 
 app = typer.Typer(
     name="manna", no_args_is_help=True, pretty_exceptions_enable=False, help="Bank sync that loses nothing."
 )
 app.add_typer(items.app, name="items")
+app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")

@@ -16,6 +16,7 @@ TASKS = (
     "tasks.sync_item",
     "tasks.sync_items",
     "tasks.dispatch_due",
+    "tasks.replay",
     "tasks.consume_audit",
     "tasks.revoke_item",
     "tasks.reconcile_item",

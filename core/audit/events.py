@@ -90,6 +90,8 @@ class AuditEventType(StrEnum):
     ITEM_SYNCED = "plaid:item:synced", PLAID, "An Item's changes and its cursor were committed."
     SYNC_FAILED = "plaid:item:sync_failed", PLAID, "A sync ended without a commit."
     REPLAY_REQUESTED = "operator:replay:requested", PLAID, "Somebody asked for failed runs to be replayed."
+    REPLAY_STOPPED = "operator:replay:stopped", PLAID, "Somebody stopped a replay; it can be resumed."
+    REPLAY_RESUMED = "operator:replay:resumed", PLAID, "Somebody let a stopped replay go on."
     REPLAY_FINISHED = "operator:replay:finished", PLAID, "A replay came to its end."
     RECONCILE_REQUESTED = "operator:reconcile:requested", PLAID, "Somebody asked for an Item to be reconciled."
     ITEM_RECONCILED = "operator:item:reconciled", PLAID, "An Item was compared with a fresh pull."

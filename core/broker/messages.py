@@ -91,6 +91,18 @@ class DispatchDue:
 
 
 @dataclass(frozen=True, slots=True)
+class AdvanceReplays:
+    """Move the running replays on: beat's tick, and whoever asks for a replay."""
+
+    wire_name: ClassVar[str] = "sync.replay"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is open."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumeAudit:
     """Seal what the audit outbox holds: a wake-up, the events themselves are in the database."""
 
@@ -159,6 +171,7 @@ MESSAGES: tuple[type[Message], ...] = (
     SyncItem,
     SyncItems,
     DispatchDue,
+    AdvanceReplays,
     ConsumeAudit,
     RevokeItems,
     ReconcileItem,

@@ -11,6 +11,7 @@ from core.models.idempotency_key import IdempotencyKey
 from core.models.item_removal import ItemRemoval
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
+from core.models.replay import Replay, ReplayItem, ReplayState, ReplayStatus
 from core.models.staged_transaction import STAGED
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.transaction import Transaction
@@ -31,6 +32,10 @@ __all__ = [
     "ItemStatus",
     "PlaidItem",
     "QuarantinedTransaction",
+    "Replay",
+    "ReplayItem",
+    "ReplayState",
+    "ReplayStatus",
     "RunStatus",
     "SyncRun",
     "SyncTrigger",

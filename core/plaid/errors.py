@@ -94,8 +94,23 @@ def classify(status: int, body: bytes | str, retry_after: str | None = None) -> 
 def _kind(status: int, told: ErrorBody) -> type[SyncError]:
     if told.error_code == "INVALID_FIELD" and CURSOR_OF_ANOTHER_ITEM in (told.error_message or ""):
         return RestartFromEmptyCursorError
-    by_body = BY_CODE.get(told.error_code or "") or BY_TYPE.get(told.error_type or "")
-    if by_body is not None:
+    if (by_body := _known(told.error_type, told.error_code)) is not None:
         return by_body
     passes = status in SERVER_ERRORS or status == TOO_MANY_REQUESTS
     return RetryLaterError if passes else OperatorMustActError
+
+
+def kind_of(error_type: str | None, error_code: str | None) -> type[SyncError]:
+    """Return the error of ours that a recorded failure of Plaid's was.
+
+    A refused cursor was an `INVALID_FIELD` like others then; what we keep of one does not tell them apart.
+    """
+    if (known := _known(error_type, error_code)) is not None:
+        return known
+    status = (error_code or "").removeprefix("HTTP_")
+    passes = status.isdecimal() and (int(status) in SERVER_ERRORS or int(status) == TOO_MANY_REQUESTS)
+    return RetryLaterError if passes else OperatorMustActError
+
+
+def _known(error_type: str | None, error_code: str | None) -> type[SyncError] | None:
+    return BY_CODE.get(error_code or "") or BY_TYPE.get(error_type or "")
