@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20250928_0000"
-down_revision = "20250922_0000"
+down_revision = "20250925_0000"
 branch_labels = None
 depends_on = None
 

@@ -126,6 +126,7 @@ def _ensure(request: Request, session: Session, scope: Scope | None) -> None:
 Visitor = Annotated[Session, Depends(visitor())]
 ItemsVisitor = Annotated[Session, Depends(visitor(Scope.ITEMS_READ))]
 SyncsVisitor = Annotated[Session, Depends(visitor(Scope.SYNCS_READ))]
+ReplayVisitor = Annotated[Session, Depends(visitor(Scope.SYNCS_REPLAY))]
 AuditVisitor = Annotated[Session, Depends(visitor(Scope.AUDIT_READ))]
 Sent = Annotated[tuple[Session, Form], Depends(form())]
 ItemsSent = Annotated[tuple[Session, Form], Depends(form(Scope.ITEMS_WRITE))]

@@ -4,12 +4,12 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from web.console.page_route import PageRoute
 from web.console.rendering import static_files
-from web.console.routes import audit, items, login, overview, runs
+from web.console.routes import audit, items, login, overview, replays, runs
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
-for part in (login, overview, items, runs, audit):
+for part in (login, overview, items, runs, replays, audit):
     router.include_router(part.router)
 
 

@@ -4,14 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from core.audit import AuditEventType
 from core.models import ItemStatus, RunStatus, SyncTrigger
 from core.queries.audit_events import AuditFilter
 from core.queries.items import ItemFilter
 from core.queries.runs import RunFilter
+from core.sync.replay import Selection
+from core.sync.replay.record import RATE_PER_MINUTE
 
+MOST_A_MINUTE = 100_000
 SPANS = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
 
@@ -91,3 +94,32 @@ class AuditAsked(Asked):
         """Return what an event must fit."""
         since = datetime.now(UTC) - SPANS[self.since] if self.since else None
         return AuditFilter(self.event_type, self.actor, self.resource, since, None)
+
+
+class ReplayOrder(BaseModel):
+    """What shall be replayed, as the dry run showed it: its moment stays, however long somebody thinks it over."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    error_code: GivenText = None
+    institution_id: GivenText = None
+    since: Annotated[AwareDatetime | None, Left] = None
+    rate: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = RATE_PER_MINUTE
+
+    def selection(self) -> Selection:
+        """Return which Items."""
+        return Selection(error_code=self.error_code, institution_id=self.institution_id, since=self.since)
+
+
+class ReplayAsked(Asked):
+    """What a replay would take; `since` as a span."""
+
+    error_code: GivenText = None
+    institution_id: GivenText = None
+    since: Annotated[str | None, BeforeValidator(_span), Left] = None
+    rate: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = RATE_PER_MINUTE
+
+    def order(self) -> ReplayOrder:
+        """Return it with the moment that the span reaches back to now."""
+        since = datetime.now(UTC).replace(second=0, microsecond=0) - SPANS[self.since] if self.since else None
+        return ReplayOrder(error_code=self.error_code, institution_id=self.institution_id, since=since, rate=self.rate)
