@@ -21,7 +21,7 @@ from web.console.page_route import PageRoute
 from web.console.rendering import render
 from web.services import services_of
 
-router = APIRouter(prefix="/items", route_class=PageRoute)
+router = APIRouter(prefix="/console/items", route_class=PageRoute)
 
 ROWS = 50
 RUNS = 30

@@ -15,7 +15,7 @@ from web.console.page_route import PageRoute
 from web.console.rendering import render
 from web.services import services_of
 
-router = APIRouter(route_class=PageRoute)
+router = APIRouter(prefix="/console", route_class=PageRoute)
 
 HOME = "/console"
 # A path of ours and nothing that a browser could take for another host.

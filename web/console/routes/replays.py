@@ -15,7 +15,7 @@ from web.console.page_route import PageRoute
 from web.console.rendering import render
 from web.services import services_of
 
-router = APIRouter(prefix="/replays", route_class=PageRoute)
+router = APIRouter(prefix="/console/replays", route_class=PageRoute)
 
 
 @router.get("")

@@ -14,7 +14,7 @@ from web.console.page_route import PageRoute
 from web.console.rendering import render
 from web.services import services_of
 
-router = APIRouter(prefix="/runs", route_class=PageRoute)
+router = APIRouter(prefix="/console/runs", route_class=PageRoute)
 
 ROWS = 50
 
