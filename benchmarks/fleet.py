@@ -23,8 +23,8 @@ from core.sync.due import CLAIM_LIMIT, claim_due
 FILL = """
 INSERT INTO plaid_items (id, user_id, plaid_item_id, institution_id, plaid_access_token, cursor, version,
     last_synced_at, next_sync_at)
-SELECT uuidv7(), 'user-' || n / 2, 'other-item-' || n, 'ins_' || n % 500, repeat('x', 160), repeat('c', 80), 3,
-    now() - interval '3 hours', now() + interval '1 hour' + n % 86400 * interval '1 second'
+SELECT uuidv7(), 'user-' || n / 2, 'other-item-' || n, 'ins_' || n % 500, 'sealed:v1:' || repeat('x', 150),
+    repeat('c', 80), 3, now() - interval '3 hours', now() + interval '1 hour' + n % 86400 * interval '1 second'
 FROM generate_series(1, {items}) AS n
 """
 INDEXES = """

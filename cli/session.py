@@ -1,6 +1,7 @@
 """Runs one use case for a command: opens the process's resources, closes them, in one loop."""
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -9,6 +10,11 @@ from core.settings import load_settings
 from core.telemetry.logs import configure_logs
 
 T = TypeVar("T")
+
+
+def operator() -> str:
+    """Return who is at the keyboard, as the audit log names them."""
+    return f"operator:{getpass.getuser()}"
 
 
 def run(use_case: Callable[[Resources], Awaitable[T]]) -> T:

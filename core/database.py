@@ -1,12 +1,14 @@
 """The database: one engine a process, guarded time-outs, one transaction border a use case."""
 
+import math
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, MetaData, Text, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Engine, MetaData, Text, event, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -24,7 +26,9 @@ from tenacity import (
 )
 
 from core.errors import ConfigurationError, UnavailableError
-from core.settings import Settings
+from core.postgres_login import Login
+from core.postgres_tls import ENCRYPTED_MODES, SSL_PARAMETERS, tls_argument
+from core.settings import DATABASE_TLS_RISK, Settings
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -33,15 +37,12 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-SERVER_SETTINGS = {
-    "application_name": "manna-sync",
-    "timezone": "UTC",
+TIMEOUTS = {
     "statement_timeout": "30000",
     "lock_timeout": "10000",
     "idle_in_transaction_session_timeout": "60000",
 }
-ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
-SSL_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+PING_AFTER_IDLE_SECONDS = 1.0
 
 
 class Base(DeclarativeBase):
@@ -70,6 +71,12 @@ class Database:
         async with self._engine.begin() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def bare_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Open one connection without a transaction, for migrations: they say themselves what commits when."""
+        async with self._engine.connect() as connection:
+            yield connection
+
     async def ping(self) -> None:
         """Return once the database has answered a statement."""
         async with self._engine.connect() as connection:
@@ -80,55 +87,86 @@ class Database:
         await self._engine.dispose()
 
 
-def _ssl_argument(query: dict[str, Any]) -> ssl.SSLContext | str:
-    mode = str(query.get("sslmode", "prefer"))
-    if mode not in {"disable", "allow", "prefer", *ENCRYPTED_MODES}:
-        raise ConfigurationError(f"DATABASE_URL has sslmode={mode}; accepted are disable, prefer, {ENCRYPTED_MODES}")
-    if mode not in {"verify-ca", "verify-full"} and "sslcert" not in query:
-        return mode
-    try:
-        context = ssl.create_default_context(cafile=query.get("sslrootcert"))
-        if "sslcert" in query:
-            context.load_cert_chain(query["sslcert"], query.get("sslkey"))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError("DATABASE_URL names a certificate that cannot be read: " + str(error)) from None
-    context.check_hostname = mode == "verify-full"
-    return context
-
-
-def async_url(database_url: str, *, production: bool) -> tuple[URL, ssl.SSLContext | str]:
+def async_url(database_url: str, settings: Settings) -> tuple[URL, ssl.SSLContext | str]:
     """Return the asyncpg form of any PostgreSQL URL, and its TLS argument, from libpq's `ssl*` parameters.
 
     Raises:
-        ConfigurationError: production without an encrypted `sslmode`, an unknown mode, an unreadable certificate.
+        ConfigurationError: production without a verified `sslmode`, an unknown mode, an unreadable certificate.
     """
     url = make_url(database_url)
-    if production and url.query.get("sslmode") not in ENCRYPTED_MODES:
+    mode = url.query.get("sslmode")
+    if settings.is_production and mode not in ENCRYPTED_MODES:
+        raise ConfigurationError("SSL connection required: DATABASE_URL needs sslmode=verify-full in production")
+    if settings.is_production and mode != "verify-full" and DATABASE_TLS_RISK not in settings.accept_risk:
         raise ConfigurationError(
-            "SSL connection required: DATABASE_URL needs sslmode=require, verify-ca or verify-full in production"
+            f"SSL connection required: sslmode={mode} of DATABASE_URL does not prove which server answers; "
+            f"accepted in production is verify-full, or name {DATABASE_TLS_RISK} in MANNA_ACCEPT_RISK"
         )
-    tls = _ssl_argument(dict(url.query))
+    tls = tls_argument(url.query)
     return url.set(drivername="postgresql+asyncpg").difference_update_query(SSL_PARAMETERS), tls
 
 
-def open_database(settings: Settings, database_url: str) -> Database:
-    """Make the engine of this process; nothing connects until the first use."""
-    url, tls = async_url(database_url, production=settings.is_production)
+def connect_arguments(settings: Settings) -> dict[str, Any]:
+    """Return asyncpg's arguments: time-outs, and what a pooler in transaction mode cannot bear left out.
+
+    PgBouncer gives each transaction any server connection. A prepared statement of yesterday's is not on it, so
+    statements are unnamed and never cached; it takes no time-outs from a client, so they belong to the role
+    (`manna security setup-database` sets them).
+    """
+    server_settings = {"application_name": "manna-sync", "timezone": "UTC"}
+    if settings.database_pooler == "pgbouncer":
+        unnamed = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+        return {"timeout": settings.connect_timeout_seconds, "server_settings": server_settings, **unnamed}
+    return {"timeout": settings.connect_timeout_seconds, "server_settings": server_settings | TIMEOUTS}
+
+
+def open_database(
+    settings: Settings, database_url: str, look_up_password: Callable[[], str | None] | None = None
+) -> Database:
+    """Make the engine of this process; nothing connects until the first use.
+
+    Args:
+        settings: the process's settings.
+        database_url: the address, with the password of now.
+        look_up_password: asked for the password when the one of now is refused.
+    """
+    url, tls = async_url(database_url, settings)
+    password = str(url.password) if url.password else None
+    login = Login(password, look_up_password, settings.connect_timeout_seconds)
     engine = create_async_engine(
-        url,
+        url._replace(password=None),
         pool_size=settings.database_pool_size,
         max_overflow=0,
-        pool_pre_ping=True,
         pool_recycle=1800,
         pool_timeout=30,
         hide_parameters=True,
-        connect_args={
-            "ssl": tls,
-            "timeout": settings.connect_timeout_seconds,
-            "server_settings": SERVER_SETTINGS,
-        },
+        connect_args={"ssl": tls, "async_creator_fn": login.connect, **connect_arguments(settings)},
     )
+    ping_idle_connections(engine.sync_engine)
     return Database(engine)
+
+
+def ping_idle_connections(engine: Engine, idle_seconds: float = PING_AFTER_IDLE_SECONDS) -> None:
+    """Have a connection prove that it lives before it is used, when it lay idle; one just used needs no proof.
+
+    SQLAlchemy's own `pool_pre_ping` asks every time, 0.2 ms of each transaction.
+    """
+
+    def checked_in(_connection: object, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    def checked_out(connection: Any, record: Any, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("idle_since", math.inf) < idle_seconds:
+            return
+        try:
+            alive = engine.dialect.do_ping(connection)
+        except (engine.dialect.loaded_dbapi.Error, OSError):
+            alive = False
+        if not alive:
+            raise DisconnectionError
+
+    event.listen(engine, "checkin", checked_in)
+    event.listen(engine, "checkout", checked_out)
 
 
 async def wait_for_database(database: Database, settings: Settings) -> None:

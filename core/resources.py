@@ -1,15 +1,14 @@
 """What a process holds open while it lives: opened once, in its event loop, each proven by a ping."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
-from sqlalchemy import make_url
 
 from core.audit.alerts.rules import load_rules
 from core.audit.policy import install_policy, uninstall_policy
@@ -18,14 +17,18 @@ from core.broker.publisher import Publisher
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.encryption.keyring import install_keyring
-from core.errors import ConfigurationError, UnavailableError
 from core.locking import DistributedLock
 from core.locking.pipelined import PipelinedScripts
 from core.locking.redis_lock import item_lease
 from core.plaid.client import PlaidClient
 from core.plaid.limits import Budget, Limits
+from core.redis_connection import open_redis, ping_redis
+from core.rotation.membership import KeyringMember, keyring_followed
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
+from core.secrets.refresh import SecretsRefresh
+from core.secrets.strength import strength_check
+from core.secrets.values import SecretValues
 from core.settings import Settings
 
 A = TypeVar("A")
@@ -51,8 +54,9 @@ class Together:
 class Resources:
     """A process's settings and connections.
 
-    `lease` makes the lock of an Item; `slots` bounds the syncs under way; `together` runs statements for all that
-    need them at the same time; `budget` is what the fleet may ask of Plaid.
+    `keyring` follows key rotations and `secrets` all other ones; `lease` makes the lock of an Item; `slots` bounds the
+    syncs under way; `together` runs statements for all that need them at the same time; `budget` is what the fleet
+    may ask of Plaid.
     """
 
     settings: Settings
@@ -60,10 +64,12 @@ class Resources:
     redis: Redis
     plaid: PlaidClient
     publisher: Publisher
+    keyring: KeyringMember
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
     together: Together
     budget: Budget
+    secrets: SecretsRefresh
 
 
 @asynccontextmanager
@@ -75,14 +81,17 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
     """
     async with AsyncExitStack() as stack:
-        install_keyring(EncryptionKeyProvider.load_keyring())
-        secret = get_secret(SecretName.PLAID_SECRET) or ""
-        database = open_database(settings, secrets_manager.get_database_url())
+        secrets = SecretsRefresh(secrets_manager, partial(adopt_keyring, settings), strength_check(settings))
+        secrets.start()
+        stack.callback(secrets.stop)
+        secret, url = get_secret(SecretName.PLAID_SECRET) or "", secrets_manager.get_database_url()
+        database = open_database(settings, url, secrets_manager.look_up_database_password)
         stack.push_async_callback(database.close)
         await wait_for_database(database, settings)
         load_rules(settings.audit_alert_rules)
         install_policy(settings, database)
         stack.callback(uninstall_policy)
+        keyring = await stack.enter_async_context(keyring_followed(database, settings))
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
@@ -92,36 +101,30 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(publisher.close)
         plaid = PlaidClient(settings, secret)
         stack.callback(plaid.close)
+        secrets.follow(lambda values: partial(plaid.use_secret, values.get(SecretName.PLAID_SECRET) or secret))
+        await stack.enter_async_context(running(secrets.run(settings.secrets_refresh_seconds)))
 
         scripts = PipelinedScripts(redis)
 
         def lease(item_id: UUID) -> DistributedLock:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
-        slots = asyncio.Semaphore(settings.sync_concurrency)
-        yield Resources(settings, database, redis, plaid, publisher, lease, slots, Together(database), budget)
+        slots, together = asyncio.Semaphore(settings.sync_concurrency), Together(database)
+        opened = (settings, database, redis, plaid, publisher, keyring, lease, slots, together, budget, secrets)
+        yield Resources(*opened)
 
 
-def open_redis(settings: Settings) -> Redis:
-    """Make the Redis client of this process; nothing connects until the first use."""
-    if settings.redis_url.startswith("sentinel://"):
-        raise ConfigurationError("REDIS_URL names a sentinel, which is not supported yet; accepted is redis://")
-    return Redis.from_url(
-        settings.redis_url,
-        socket_timeout=settings.connect_timeout_seconds,
-        socket_connect_timeout=settings.connect_timeout_seconds,
-        health_check_interval=15,
-    )
+def adopt_keyring(settings: Settings, values: SecretValues) -> Callable[[], None]:
+    """Build the keyring of these secrets, to be installed with the others."""
+    return partial(install_keyring, EncryptionKeyProvider.load_keyring(settings, values.get))
 
 
-async def ping_redis(redis: Redis, settings: Settings) -> None:
-    """Return once Redis has answered.
-
-    Raises:
-        UnavailableError: it did not.
-    """
-    where = make_url(settings.redis_url).set(password=None, username=None).render_as_string()
+@asynccontextmanager
+async def running(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine beside the body, and end it with the body."""
+    task = asyncio.create_task(coroutine)
     try:
-        await redis.ping()
-    except (RedisError, OSError) as error:
-        raise UnavailableError(f"Redis at {where} is not reachable: {type(error).__name__}") from None
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,10 +1,9 @@
 """The settings of a process: read once from the environment, checked as a whole, frozen."""
 
 from enum import StrEnum
-from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +21,9 @@ SECURITY_FLAGS = (
     "REQUIRE_HTTPS",
     "SECURE_COOKIES",
 )
+DATABASE_TLS_RISK = "DATABASE_TLS_VERIFICATION"
+REDIS_TLS_RISK = "REDIS_TLS"
+ACCEPTABLE_RISKS = (*SECURITY_FLAGS, DATABASE_TLS_RISK, REDIS_TLS_RISK)
 PLAID_HOSTS = {"sandbox": "https://sandbox.plaid.com", "production": "https://production.plaid.com"}
 
 
@@ -51,26 +53,68 @@ class Settings(BaseSettings):
     Field names are the environment's names in lower case; `MANNA_ENVIRONMENT` is `environment`.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        # The line below a field is its meaning in docs/reference/settings.md.
+        use_attribute_docstrings=True,
+    )
 
     environment: Environment = Field(Environment.DEVELOPMENT, validation_alias="MANNA_ENVIRONMENT")
-    database_url: str = "postgresql://localhost/manna"
-    redis_url: str = "redis://localhost:6379/0"
+    """Where the process runs; production is strict."""
+    # Both may hold a password.
+    database_url: str = Field("postgresql://localhost/manna", repr=False)
+    """PostgreSQL; any driver suffix, asyncpg is used. libpq's `sslmode`, `sslrootcert`, `sslcert`, `sslkey` count."""
+    redis_url: str = Field("redis://localhost:6379/0", repr=False)
+    """Broker, leases and limits: `redis://`, `rediss://`, or `sentinel://…?master=NAME`."""
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
+    """Where secrets are looked up, in this order."""
+    secrets_refresh_seconds: Annotated[float, Field(ge=1, le=60)] = 30.0
+    """How often a running process looks for rotated secrets."""
+    aws_secrets_prefix: str = "manna/"
+    """What the names of our secrets begin with in AWS Secrets Manager."""
+    vault_addr: str = ""
+    """Vault's address."""
+    vault_namespace: str = ""
+    """Vault's namespace, where there are any."""
+    vault_cacert: str = ""
+    """The authority of Vault's certificate, a PEM file."""
+    vault_mount: str = "secret"
+    """The mount of the KV version 2 engine."""
+    vault_path: str = "manna"
+    """The document below the mount whose fields are the secrets."""
+    vault_role_id: str = ""
+    """Logs in to Vault by AppRole."""
+    vault_kubernetes_role: str = ""
+    """Logs in to Vault as a Kubernetes service account."""
 
     field_encryption_enabled: bool = True
+    """Seals access tokens."""
     security_headers_enabled: bool = True
+    """Sends the security headers with every answer."""
     rate_limiting_enabled: bool = True
+    """Limits requests per route, address and user."""
     audit_logging_enabled: bool = True
+    """Records audit events."""
     require_https: bool = Field(default_factory=_in_production)
+    """Refuses plain HTTP and sends HSTS."""
     secure_cookies: bool = Field(default_factory=_in_production)
+    """Marks cookies as for HTTPS only."""
     accept_risk: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="MANNA_ACCEPT_RISK")
+    """Guards that production may do without."""
 
     plaid_client_id: str = ""
+    """Plaid's client id."""
     plaid_env: PlaidEnvironment = PlaidEnvironment.SANDBOX
+    """Plaid's environment."""
     plaid_base_url: str | None = None
+    """Replaces Plaid's host: a simulator or a proxy."""
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
+    """How long a call to Plaid may take."""
     plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    """How many calls to Plaid a process makes at once."""
     plaid_client_name: Annotated[str, Field(min_length=1, max_length=30)] = "Manna Sync"
     """The name that Link shows to users."""
     plaid_language: Annotated[str, Field(pattern="^[a-z]{2}$")] = "en"
@@ -92,26 +136,47 @@ class Settings(BaseSettings):
     """Webhooks a minute that one address may send."""
     # 0 is what Plaid publishes for the environment: core.plaid.shared_budget.
     plaid_rate_per_item_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Calls to Plaid for one Item; 0 is what Plaid publishes for the environment."""
     plaid_rate_per_client_per_minute: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    """Calls to Plaid for all Items; 0 is what Plaid publishes for the environment."""
 
     sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
+    """How often an Item is synced without a webhook."""
     sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """How long an Item's lease outlives its holder."""
     sync_page_size: Annotated[int, Field(ge=1, le=500)] = 500
+    """Transactions a page."""
     sync_time_limit_seconds: Annotated[float, Field(ge=5, le=3600)] = 600.0
+    """How long one sync may take."""
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    """How many syncs a process has under way."""
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
+    """How often due Items are looked for."""
 
+    keyring_refresh_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    reencrypt_rows_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
     audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """Public keys whose checkpoints count beside our own."""
     audit_export_directory: Path | None = None
+    """Where sealed months' roots are written before retention drops them."""
     audit_alert_rules: Path | None = None
+    """A TOML file of alert rules in place of those that are shipped."""
     # Some receivers' addresses carry a key.
     audit_alert_webhook_url: str | None = Field(None, repr=False)
+    """Where alerts are posted to, signed."""
     audit_retention_days: Annotated[int, Field(ge=1)] = 2557
+    """How long audit events are kept."""
     sync_run_retention_days: Annotated[int, Field(ge=1)] = 90
+    """How long the run history is kept."""
     webhook_retention_days: Annotated[int, Field(ge=1)] = 90
+    """How long received webhooks are kept."""
 
+    database_pooler: Literal["none", "pgbouncer"] = "none"
+    """`pgbouncer` behind PgBouncer in transaction mode: no prepared statements, time-outs by role."""
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
+    """Connections a process keeps at most."""
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    """How long PostgreSQL and Redis may take to answer at start, and a rotated password to arrive."""
 
     @field_validator(
         "secrets_provider", "accept_risk", "audit_public_keys", "plaid_country_codes", "trusted_proxies", mode="before"
@@ -123,8 +188,8 @@ class Settings(BaseSettings):
     @field_validator("accept_risk")
     @classmethod
     def _check_accept_risk(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in value if name not in SECURITY_FLAGS]:
-            raise ValueError(f"names {unknown[0][:40]!r}; accepted are {', '.join(SECURITY_FLAGS)}")
+        if unknown := [name for name in value if name not in ACCEPTABLE_RISKS]:
+            raise ValueError(f"names {unknown[0][:40]!r}; accepted are {', '.join(ACCEPTABLE_RISKS)}")
         return value
 
     @field_validator("database_url")
@@ -195,7 +260,7 @@ class Settings(BaseSettings):
         """Where Plaid sends webhooks to; None while `PUBLIC_URL` does not say where we are."""
         return None if self.public_url is None else self.public_url.rstrip("/") + "/webhooks/plaid"
 
-    @cached_property
+    @property
     def plaid_host(self) -> str:
         """Plaid's address for this environment, or the override's."""
         return (self.plaid_base_url or PLAID_HOSTS[self.plaid_env]).rstrip("/")

@@ -7,6 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from core.database import Base, open_database, wait_for_database
+from core.database_roles import Roles, grant, roles_exist
 from core.errors import MannaError
 from core.models import AuditEvent
 from core.secrets import secrets_manager
@@ -22,12 +23,18 @@ def include_object(_thing: object, name: str | None, kind: str, _reflected: obje
 
 
 def migrate(connection: Connection) -> None:
-    """Run what is asked for in one transaction."""
+    """Run what is asked for, each revision in a transaction of its own, so that one may commit in batches."""
+    # The session's lock, for it outlives those transactions; behind PgBouncer, migrate by a direct address.
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
+    connection.commit()
     context.configure(
-        connection, target_metadata=Base.metadata, compare_server_default=True, include_object=include_object
+        connection,
+        target_metadata=Base.metadata,
+        compare_server_default=True,
+        include_object=include_object,
+        transaction_per_migration=True,
     )
     with context.begin_transaction():
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
         context.run_migrations()
 
 
@@ -37,8 +44,10 @@ async def run() -> None:
     database = open_database(settings, secrets_manager.get_database_url())
     try:
         await wait_for_database(database, settings)
-        async with database.connection() as connection:
+        async with database.bare_connection() as connection:
             await connection.run_sync(migrate)
+            if await roles_exist(connection, Roles()):
+                await grant(connection, Roles())
     finally:
         await database.close()
 

@@ -18,10 +18,11 @@ TASKS = (
     "tasks.dispatch_due",
     "tasks.replay",
     "tasks.consume_audit",
-    "tasks.revoke_item",
     "tasks.reconcile_item",
     "tasks.verify_audit",
     "tasks.prune",
+    "tasks.reencrypt",
+    "tasks.revoke_item",
 )
 
 

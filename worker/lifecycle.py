@@ -11,7 +11,7 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 
 from core.errors import MannaError
 from core.process import close_process, open_process, preflight
-from core.resources import open_redis, ping_redis
+from core.redis_connection import open_redis, ping_redis
 from core.settings import Settings
 
 log = structlog.get_logger()

@@ -115,6 +115,18 @@ class ConsumeAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class ReencryptTokens:
+    """Bring what is sealed under other keys under the active one; sent again by itself while there is more."""
+
+    wire_name: ClassVar[str] = "keys.reencrypt"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the envelopes say which key they are under."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class RevokeItems:
     """Have Plaid forget the Items whose removal is due: a wake-up, the removals themselves are in the database."""
 
@@ -173,6 +185,7 @@ MESSAGES: tuple[type[Message], ...] = (
     DispatchDue,
     AdvanceReplays,
     ConsumeAudit,
+    ReencryptTokens,
     RevokeItems,
     ReconcileItem,
     VerifyAudit,

@@ -5,15 +5,18 @@ from typing import Any
 from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # kombu loads its names lazily
 
 from core.broker.messages import Queue
+from core.redis_connection import broker_settings
 from core.settings import Settings
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return Celery's configuration; measured reasons stand in docs/adr/0004-celery-on-redis.md."""
+    address = broker_settings(settings)
     return {
-        "broker_url": settings.redis_url,
+        **address,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
+            **address["broker_transport_options"],
             # Twice the time limit of a task, the same in worker, beat, Flower and publishers.
             "visibility_timeout": int(settings.sync_time_limit_seconds * 2),
             "unacked_restore_interval": 2,

@@ -1,35 +1,102 @@
-"""The keys in use: one seals, all of them open. A keyring is replaced as a whole, never changed in place."""
+"""The keys in use: one seals, all but destroyed ones open. A keyring is replaced as a whole, never changed in place."""
 
-import base64
-import binascii
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
-from core.encryption.cipher import KEY_BYTES, FieldKey, decode, decrypt_failure
+from core.encryption.cipher import TAG_CHARACTERS, FieldKey, decrypt_failure, is_sealed
 from core.errors import ConfigurationError, EncryptionError
-from core.secrets import get_secret
-from core.secrets.names import SecretName
 
-ACCEPTED = "32 bytes in base64url, as `manna keys generate` prints them"
+# What is written while `FIELD_ENCRYPTION_ENABLED=false`: visible as what it is, and refused once it is on again.
+UNSEALED_PREFIX = "unsealed:v1:"
+
+
+class KeyStatus(StrEnum):
+    """How a key stands; it moves along this list and never back."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    DECRYPT_ONLY = "decrypt-only"
+    DESTROYED = "destroyed"
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The primary key and the older, decrypt-only ones, found by key id: sixteen cost what one costs."""
+    """The keys, and which of them seals; found by an envelope's first letters, so sixteen cost what one costs.
+
+    Attributes:
+        primary: the key that seals.
+        wanted: the id of `MANNA_ENCRYPTION_KEY`, which seals too once it was promoted.
+        enabled: False while `FIELD_ENCRYPTION_ENABLED` is off, which production refuses.
+    """
 
     primary: FieldKey
-    _by_id: dict[bytes, FieldKey] = field(repr=False)
+    wanted: str
+    enabled: bool = True
+    _keys: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
+    _by_tag: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
+    _statuses: Mapping[str, KeyStatus] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, primary: bytes, previous: tuple[bytes, ...] = ()) -> "Keyring":
-        """Make a keyring from secrets of 32 bytes each, the primary first."""
-        keys = [FieldKey.from_secret(secret) for secret in (primary, *previous)]
-        return cls(keys[0], {key.key_id: key for key in reversed(keys)})
+    def of(
+        cls,
+        primary: bytes,
+        previous: tuple[bytes, ...] = (),
+        *,
+        known: "Keyring | None" = None,
+        enabled: bool = True,
+    ) -> "Keyring":
+        """Make a keyring from secrets of 32 bytes each, the primary first.
+
+        What this process knew of these keys before, their counts and what was agreed about them, it takes over from
+        `known`: new secrets alone promote nothing.
+
+        Raises:
+            ConfigurationError: two different keys happen to have the same id.
+        """
+        keys: dict[str, FieldKey] = {}
+        for key in map(FieldKey.from_secret, (primary, *previous)):
+            kept = known._keys.get(key.key_id, key) if known else key
+            if keys.setdefault(key.key_id, kept).stem != key.stem:
+                raise ConfigurationError(f"two encryption keys have the id {key.key_id}: generate another")
+        first = next(iter(keys))
+        keyring = cls(keys[first], first, enabled, keys, {key.tag: key for key in keys.values()})
+        return keyring.under(known._statuses) if known and known.primary.key_id in keys else keyring
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the keys that this process has."""
+        return tuple(self._keys)
+
+    @property
+    def keys(self) -> tuple[FieldKey, ...]:
+        """The keys that this process has."""
+        return tuple(self._keys.values())
+
+    def under(self, statuses: Mapping[str, KeyStatus]) -> "Keyring":
+        """Return the keyring as the statuses have it: the active key seals, destroyed ones open nothing.
+
+        Raises:
+            KeyError: the active key is none of these.
+        """
+        active = next((key_id for key_id, status in statuses.items() if status is KeyStatus.ACTIVE), self.wanted)
+        openable = [key for key in self.keys if statuses.get(key.key_id) is not KeyStatus.DESTROYED]
+        by_tag = {key.tag: key for key in openable}
+        return replace(self, primary=self._keys[active], _by_tag=by_tag, _statuses=statuses)
 
     def seal(self, plaintext: str, context: bytes) -> str:
-        """Return the envelope of a text under the primary key, bound to `context`."""
-        return self.primary.seal(plaintext.encode(), context)
+        """Return the envelope of a text under the primary key, bound to `context`.
+
+        Raises:
+            EncryptionError: the text has no UTF-8 form, or the key is used up.
+        """
+        if not self.enabled:
+            return UNSEALED_PREFIX + plaintext
+        try:
+            return self.primary.seal(plaintext.encode(), context)
+        except UnicodeEncodeError:
+            # That error holds the text.
+            raise EncryptionError("the text for an encrypted column has no UTF-8 form") from None
 
     def open(self, sealed: str, context: bytes) -> str:
         """Return the text of an envelope.
@@ -37,46 +104,19 @@ class Keyring:
         Raises:
             EncryptionError: `Failed to decrypt data`, whatever the reason was.
         """
-        envelope = decode(sealed)
-        key = self._by_id.get(envelope[2:6])
+        key = self._by_tag.get(sealed[:TAG_CHARACTERS])
         if key is None:
+            return self._unsealed(sealed)
+        return key.open(sealed, context).decode()
+
+    def accepts(self, stored: str) -> bool:
+        """Tell whether a value may be written to an encrypted column as it stands."""
+        return is_sealed(stored) or (not self.enabled and stored.startswith(UNSEALED_PREFIX))
+
+    def _unsealed(self, stored: str) -> str:
+        if self.enabled or not stored.startswith(UNSEALED_PREFIX):
             raise decrypt_failure()
-        return key.open(envelope, context).decode()
-
-
-class EncryptionKeyProvider:
-    """Makes keys, and reads those of this process from its secrets."""
-
-    @staticmethod
-    def generate_key() -> str:
-        """Return a fresh key: 32 random bytes in base64url, fit for `MANNA_ENCRYPTION_KEY`."""
-        return base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode("ascii")
-
-    @staticmethod
-    def load_keyring(secret: Callable[..., str | None] = get_secret) -> Keyring:
-        """Return the keyring of this process.
-
-        Raises:
-            ConfigurationError: no key, or one that is not 32 bytes of base64url; the key is not shown.
-        """
-        primary = secret(SecretName.ENCRYPTION_KEY, required=False)
-        if primary is None:
-            raise ConfigurationError(f"Encryption not initialized: set MANNA_ENCRYPTION_KEY to {ACCEPTED}")
-        previous = secret(SecretName.ENCRYPTION_KEYS_PREVIOUS, required=False) or ""
-        older = tuple(
-            _parse("MANNA_ENCRYPTION_KEYS_PREVIOUS", text.strip()) for text in previous.split(",") if text.strip()
-        )
-        return Keyring.of(_parse("MANNA_ENCRYPTION_KEY", primary), older)
-
-
-def _parse(variable: str, text: str) -> bytes:
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES or len(set(key)) == 1:
-        raise ConfigurationError(f"{variable} is not a key; accepted are {ACCEPTED}")
-    return key
+        return stored.removeprefix(UNSEALED_PREFIX)
 
 
 _installed: list[Keyring] = []
@@ -96,3 +136,8 @@ def current_keyring() -> Keyring:
     if not _installed:
         raise EncryptionError("Encryption not initialized")
     return _installed[0]
+
+
+def installed_keyring() -> Keyring | None:
+    """Return the installed keyring, or None before there is one."""
+    return _installed[0] if _installed else None

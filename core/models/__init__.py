@@ -7,13 +7,16 @@ from core.models.audit_checkpoint import AuditCheckpoint
 from core.models.audit_event import AuditEvent
 from core.models.audit_outbox import AuditOutbox
 from core.models.circuit_breaker import BreakerState, CircuitBreaker
+from core.models.encryption_key import EncryptionKey
 from core.models.idempotency_key import IdempotencyKey
 from core.models.item_removal import ItemRemoval
+from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
 from core.models.replay import Replay, ReplayItem, ReplayState, ReplayStatus
 from core.models.staged_transaction import STAGED
 from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
+from core.models.token_rotation import TokenRotation, TokenRotationStatus
 from core.models.transaction import Transaction
 from core.models.webhook_event import WebhookEvent
 
@@ -27,9 +30,11 @@ __all__ = [
     "AuditOutbox",
     "BreakerState",
     "CircuitBreaker",
+    "EncryptionKey",
     "IdempotencyKey",
     "ItemRemoval",
     "ItemStatus",
+    "KeyringReport",
     "PlaidItem",
     "QuarantinedTransaction",
     "Replay",
@@ -39,6 +44,8 @@ __all__ = [
     "RunStatus",
     "SyncRun",
     "SyncTrigger",
+    "TokenRotation",
+    "TokenRotationStatus",
     "Transaction",
     "WebhookEvent",
 ]

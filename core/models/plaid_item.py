@@ -1,7 +1,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import DateTime, Index, text
+from sqlalchemy import CheckConstraint, DateTime, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -64,6 +64,11 @@ class PlaidItem(Base, OptimisticLockMixin):
 
     __table_args__ = (
         one_of("status", ItemStatus),
+        # The database's own word for it; `unsealed:` is development with FIELD_ENCRYPTION_ENABLED=false.
+        CheckConstraint(
+            "plaid_access_token LIKE 'sealed:%' OR plaid_access_token LIKE 'unsealed:%'",
+            name="plaid_access_token_is_sealed",
+        ),
         # The dispatcher's question, and nothing else, is answered by this index alone.
         Index("ix_plaid_items_due", "next_sync_at", postgresql_where=text("next_sync_at IS NOT NULL")),
         Index(

@@ -53,6 +53,11 @@ class PlaidClient:
         self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self._threads = ThreadPoolExecutor(settings.plaid_concurrency, thread_name_prefix="plaid")
 
+    def use_secret(self, secret: str) -> None:
+        """Send another secret from the next call on; Plaid takes both while one replaces the other."""
+        configuration = self._api.configuration
+        configuration.api_key = {**configuration.api_key, "secret": secret}
+
     async def transactions_sync(self, access_token: str, cursor: str | None) -> bytes:
         """Return the raw page after `cursor`; None or empty asks for the whole history."""
         body: dict[str, Any] = {"access_token": access_token, "count": self._page_size}

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20250922_0000"
-down_revision = "20250908_0000"
+down_revision = "20250918_0500"
 branch_labels = None
 depends_on = None
 

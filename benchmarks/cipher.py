@@ -1,0 +1,123 @@
+"""Field encryption against raw AES-256-GCM, Google Tink and sqlalchemy-utils, in one interleaved run.
+
+    python benchmarks/cipher.py [--seconds 1] [--rounds 5]
+
+One operation is a round trip of a 60-byte token: text to what is stored, and back. Tink and sqlalchemy-utils take part
+where they are installed (`pip install tink sqlalchemy-utils`); the product needs neither. Figures are CPU time, so a
+neighbour's load counts little; compare the ratios. Also: sixteen keys against one, and E12 in full (`--threads`).
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from core.encryption.cipher import context_of
+from core.encryption.keyring import Keyring
+
+TOKEN = "access-production-" + "5f0c1a2b" * 5 + "ab"
+PLACE = context_of("plaid_items", "plaid_access_token", uuid4())
+Operation = Callable[[], object]
+
+
+def raw() -> Operation:
+    """AES-256-GCM with associated data and a random nonce, on bytes: the floor."""
+    aead, token = AESGCM(os.urandom(32)), TOKEN.encode()
+
+    def operation() -> bytes:
+        nonce = os.urandom(12)
+        return aead.decrypt(nonce, aead.encrypt(nonce, token, PLACE), PLACE)
+
+    return operation
+
+
+def manna(keys: int) -> Operation:
+    """Seal under the primary of so many keys, and open."""
+    keyring = Keyring.of(os.urandom(32), tuple(os.urandom(32) for _ in range(keys - 1)))
+    return lambda: keyring.open(keyring.seal(TOKEN, PLACE), PLACE)
+
+
+def tink() -> Operation:
+    """Tink's AEAD with AES256_GCM and associated data, on bytes."""
+    from tink import aead, new_keyset_handle  # noqa: PLC0415 - takes part where it is installed
+
+    aead.register()
+    primitive, token = new_keyset_handle(aead.aead_key_templates.AES256_GCM).primitive(aead.Aead), TOKEN.encode()
+    return lambda: primitive.decrypt(primitive.encrypt(token, PLACE), PLACE)
+
+
+def sqlalchemy_utils() -> Operation:
+    """What `EncryptedType(engine=AesGcmEngine)` does to a value, text to text."""
+    from sqlalchemy_utils.types.encrypted.encrypted_type import AesGcmEngine  # noqa: PLC0415 - as above
+
+    engine = AesGcmEngine()
+    engine._update_key("a key")
+    return lambda: engine.decrypt(engine.encrypt(TOKEN))
+
+
+def rate(operation: Operation, seconds: float) -> float:
+    """Return operations per second of CPU."""
+    begun, done = time.process_time(), 0
+    while (spent := time.process_time() - begun) < seconds:
+        for _ in range(1000):
+            operation()
+        done += 1000
+    return done / spent
+
+
+def contestants() -> dict[str, Operation]:
+    """Return what takes part."""
+    found = {"raw AES-256-GCM": raw(), "manna, 1 key": manna(1), "manna, 16 keys": manna(16)}
+    for name, make in {"tink": tink, "sqlalchemy-utils GCM": sqlalchemy_utils}.items():
+        try:
+            found[name] = make()
+        except ImportError:
+            print(f"{name} is not installed and takes no part")
+    return found
+
+
+def mixed_up(operations: int) -> int:
+    """E12: eight threads with keys of their own; return how many values came out wrong."""
+
+    def work(number: int) -> int:
+        keyring, place = Keyring.of(os.urandom(32)), context_of("t", "c", number)
+        texts = (f"{number}:{turn}" for turn in range(operations))
+        return sum(keyring.open(keyring.seal(text, place), place) != text for text in texts)
+
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(work, range(8)))
+
+
+def main() -> int:
+    """Print the table; exit code 1 if a promise (E5, E6, E12) is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.0, help="CPU of each measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="operations of each of eight threads; E12 says 100000")
+    given = parser.parse_args()
+    measured: dict[str, list[float]] = {}
+    operations = contestants()
+    for _ in range(given.rounds):
+        for name, operation in operations.items():
+            measured.setdefault(name, []).append(rate(operation, given.seconds))
+    medians = {name: statistics.median(rates) for name, rates in measured.items()}
+    floor, one, sixteen = medians["raw AES-256-GCM"], medians["manna, 1 key"], medians["manna, 16 keys"]
+    print(f"{'60-byte token, round trips per second of CPU':48} {'':>9}  of raw")
+    for name, median in medians.items():
+        print(f"{name:48} {median:9,.0f}  {median / floor:6.2f}")
+    slower = 1 - sixteen / one
+    print(f"ratio to raw {one / floor:.2f} (at least 0.40); 16 keys cost {slower:.1%} (under 5 %)")
+    wrong = mixed_up(given.threads) if given.threads else 0
+    if given.threads:
+        print(f"8 threads x {given.threads:,} operations with distinct keys: {wrong} mixed up (0)")
+    return 0 if one / floor >= 0.40 and slower < 0.05 and not wrong else 1  # noqa: PLR2004 - the promises' figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Redis by one address for two libraries: redis-py for locks and limits, kombu for the broker.
+
+`rediss://` takes redis-py's own parameters (`ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`); a certificate is always
+required and its host name checked. `sentinel://user:password@host1:26379,host2:26379/0?master=NAME` asks the
+sentinels for the master, with `sentinel_password` where they have one of their own.
+"""
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import RedisError
+
+from core.errors import ConfigurationError, UnavailableError
+from core.settings import REDIS_TLS_RISK, Settings
+
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+SENTINEL_PORT = 26379
+SENTINEL_EXAMPLE = "sentinel://:password@host1:26379,host2:26379/0?master=mymaster"
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelAddress:
+    """The sentinels to ask, the name of the master that they watch, and how to log in to both."""
+
+    hosts: tuple[tuple[str, int], ...]
+    master: str
+    database: int
+    username: str | None
+    password: str | None = field(repr=False)
+    sentinel_password: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> "SentinelAddress":
+        """Read a `sentinel://` address.
+
+        Raises:
+            ConfigurationError: it names no host or no master, or a port or database that is no number.
+        """
+        parts = urlsplit(url)
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        username, _, password = credentials.partition(":")
+        query = dict(parse_qsl(parts.query))
+        try:
+            addresses = tuple(_host_and_port(host) for host in hosts.split(",") if host)
+            database = int(parts.path.strip("/") or 0)
+        except ValueError:
+            addresses, database = (), 0
+        if not addresses or not query.get("master"):
+            raise ConfigurationError(f"REDIS_URL is not a sentinel's address; accepted is {SENTINEL_EXAMPLE}")
+        secrets = (unquote(password) or None, query.get("sentinel_password"))
+        return cls(addresses, query["master"], database, unquote(username) or None, *secrets)
+
+    @property
+    def broker_url(self) -> str:
+        """The same for kombu, which wants a whole address for each sentinel."""
+        login = f"{quote(self.username or '')}:{quote(self.password or '', safe='')}@" if self.password else ""
+        return ";".join(f"sentinel://{login}{host}:{port}/{self.database}" for host, port in self.hosts)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.partition(":")
+    return host, int(port or SENTINEL_PORT)
+
+
+def is_sentinel(settings: Settings) -> bool:
+    """Tell whether `REDIS_URL` names sentinels."""
+    return settings.redis_url.startswith("sentinel://")
+
+
+def check_redis_tls(settings: Settings) -> None:
+    """Refuse to send ids and locks in the clear in production.
+
+    Raises:
+        ConfigurationError: production without `rediss://`, or with certificates switched off.
+    """
+    if not settings.is_production or REDIS_TLS_RISK in settings.accept_risk:
+        return
+    query = dict(parse_qsl(urlsplit(settings.redis_url).query))
+    if not settings.redis_url.startswith("rediss://"):
+        accepted = f"rediss:// in production, or name {REDIS_TLS_RISK} in MANNA_ACCEPT_RISK"
+        raise ConfigurationError(f"REDIS_URL is not encrypted; accepted is {accepted}")
+    if query.get("ssl_cert_reqs", "required") != "required" or query.get("ssl_check_hostname", "true") != "true":
+        raise ConfigurationError("REDIS_URL switches the certificate's check off, which production does not accept")
+
+
+def open_redis(settings: Settings) -> Redis:
+    """Make the Redis client of this process; nothing connects until the first use.
+
+    Raises:
+        ConfigurationError: an address that cannot be read, or one in the clear in production.
+    """
+    check_redis_tls(settings)
+    seconds = settings.connect_timeout_seconds
+    options: dict[str, Any] = {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "health_check_interval": 15,
+    }
+    if not is_sentinel(settings):
+        return Redis.from_url(settings.redis_url, **options)
+    address = SentinelAddress.of(settings.redis_url)
+    login = {"username": address.username, "password": address.password, "db": address.database}
+    to_sentinel = {"password": address.sentinel_password, "socket_timeout": seconds, "socket_connect_timeout": seconds}
+    sentinel = Sentinel(address.hosts, sentinel_kwargs=to_sentinel, **login, **options)  # type: ignore[no-untyped-call]  # redis-py's
+    master: Redis = sentinel.master_for(address.master, redis_class=Redis)
+    return master
+
+
+def broker_settings(settings: Settings) -> dict[str, Any]:
+    """Return what of Celery's configuration follows from the address: the broker's URL, TLS, the master's name."""
+    if is_sentinel(settings):
+        address = SentinelAddress.of(settings.redis_url)
+        options = {"master_name": address.master, "sentinel_kwargs": {"password": address.sentinel_password}}
+        return {"broker_url": address.broker_url, "broker_transport_options": options}
+    if not settings.redis_url.startswith("rediss://"):
+        return {"broker_url": settings.redis_url, "broker_transport_options": {}}
+    url, _, query = settings.redis_url.partition("?")
+    files = {name: value for name, value in parse_qsl(query) if name in TLS_FILES}
+    # Explicit: kombu's own default for `rediss://` is not to look at the certificate.
+    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **files}
+    return {"broker_url": url, "broker_use_ssl": tls, "broker_transport_options": {}}
+
+
+def shown(settings: Settings) -> str:
+    """Return where Redis is, without log-in and parameters."""
+    parts = urlsplit(settings.redis_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+async def ping_redis(redis: Redis, settings: Settings) -> None:
+    """Return once Redis has answered.
+
+    Raises:
+        UnavailableError: it did not.
+    """
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        raise UnavailableError(f"Redis at {shown(settings)} is not reachable: {type(error).__name__}") from None
