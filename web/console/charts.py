@@ -36,11 +36,12 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Columns over a scale. `rows` are the same figures for the table."""
+    """Columns over a scale, `labels` below and `values` on top of them. `rows` are the same figures for the table."""
 
     bars: tuple[Bar, ...]
     marks: tuple[Label, ...]
     labels: tuple[Label, ...]
+    values: tuple[Label, ...]
     rows: tuple[tuple[str, ...], ...]
     width: int = WIDTH
     height: int = HEIGHT
@@ -64,15 +65,15 @@ def freshness(counts: Sequence[int]) -> Plot:
     names += [f"\N{GREATER-THAN OR EQUAL TO} {duration(FRESHNESS_BOUNDS[-1])}", "never"]
     tones = ["good"] * 3 + ["busy"] * 2 + ["warn"] + ["bad"] + ["idle"]
     scale = scale_of(max(counts, default=0))
-    bars, labels = [], []
+    bars, labels, values = [], [], []
     for index, (count, tone) in enumerate(zip(counts, tones, strict=True)):
         bar = _bar(index, len(counts), 0, count, scale[-1], tone, GAP)
         bars += [bar] if count else []
         middle = bar.x + bar.width / 2
         labels += [Label(middle, HEIGHT - 7, names[index])]
-        labels += [Label(middle, bar.y - 4, compact(count))] if count else []
+        values += [Label(middle, bar.y - 4, compact(count))] if count else []
     rows = tuple((name, f"{count:,}") for name, count in zip(names, counts, strict=True))
-    return Plot(tuple(bars), _marks(scale), tuple(labels), rows)
+    return Plot(tuple(bars), _marks(scale), tuple(labels), tuple(values), rows)
 
 
 def minutes(ended: Sequence[Minute]) -> Plot:
@@ -82,15 +83,13 @@ def minutes(ended: Sequence[Minute]) -> Plot:
     for index, one in enumerate(ended):
         parts = ((0, one.succeeded, "good"), (one.succeeded, one.failed, "bad"))
         bars += [_bar(index, len(ended), low, count, scale[-1], tone, 0.15) for low, count, tone in parts if count]
-        if one.ago % 15 == 0 or index == 0:
+        if one.ago % 15 == 0:
             slot = (WIDTH - LEFT - RIGHT) / len(ended)
             at = min(LEFT + slot * (index + 0.5), WIDTH - 16)
             labels.append(Label(at, HEIGHT - 7, f"\N{MINUS SIGN}{one.ago} min" if one.ago else "now"))
-    if len(labels) > 1 and labels[1].x - labels[0].x < 60:  # noqa: PLR2004 - units; the two would run into each other
-        labels.pop(0)
     rows = tuple((f"{one.ago} min ago", str(one.succeeded), str(one.failed)) for one in reversed(ended))
     busy = tuple(row for row in rows if row[1:] != ("0", "0"))
-    return Plot(tuple(bars), _marks(scale), tuple(labels), busy)
+    return Plot(tuple(bars), _marks(scale), tuple(labels), (), busy)
 
 
 def share(part: float, whole: float, width: float = 100) -> float:

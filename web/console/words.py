@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-EXACT = 10
+EXACT = 9.95
 # What a redirect may say to the page that it leads to; nothing else of the address is ever shown.
 NOTICES = {
     "sync": "The sync is on its way. What it brings appears below.",
@@ -71,6 +71,11 @@ def relative(at: datetime, now: datetime | None = None) -> str:
     return f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
 
 
+def planned(at: datetime, now: datetime | None = None) -> str:
+    """Return when something will be: `in 2 h`, or `due now` when its time has come."""
+    return relative(at, now) if at > (now or datetime.now(UTC)) else "due now"
+
+
 def instant(at: datetime) -> str:
     """Return a moment to the second, in UTC."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -101,6 +106,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "number": number,
     "duration": duration,
     "relative": relative,
+    "planned": planned,
     "instant": instant,
     "machine": machine,
     "status_word": status_word,
