@@ -57,15 +57,18 @@ async def open_session(redis: Redis, principal: Principal, token: str) -> tuple[
     return word, session
 
 
-async def find_session(redis: Redis, word: str, keys: SigningKeys | None) -> Session | None:
-    """Return the session of a browser's word, and let its idle time begin anew; None when there is none any more.
+async def find_session(redis: Redis, word: str, keys: SigningKeys | None, *, by_person: bool = True) -> Session | None:
+    """Return the session of a browser's word; None when there is none any more.
+
+    A person's request lets the idle time begin anew; what a page asks by itself does not.
 
     With its signing key a session ends too: taking a key out of the keyring closes what was opened with it.
 
     Raises:
         RedisError: it could not be looked up.
     """
-    kept = await redis.getex(_name(word), ex=IDLE_SECONDS)
+    name = _name(word)
+    kept = await (redis.getex(name, ex=IDLE_SECONDS) if by_person else redis.get(name))
     if kept is None:
         return None
     session = msgspec.json.decode(kept, type=Session)

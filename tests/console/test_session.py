@@ -116,6 +116,16 @@ async def test_the_session_holds_neither_the_token_nor_the_cookies_word(operator
     assert 0 < await redis.ttl(name) <= 1800
 
 
+async def test_a_page_that_updates_itself_does_not_keep_its_session_alive(operator):
+    redis = resources_of(operator).redis
+    (name,) = [key async for key in redis.scan_iter(f"{PREFIX}*")]
+    await redis.expire(name, 100)
+    assert (await operator.get("/console", headers={"X-Console-Live": "1"})).status_code == 200
+    assert await redis.ttl(name) <= 100
+    await operator.get("/console")
+    assert await redis.ttl(name) > 100
+
+
 async def test_logging_out_ends_the_session_everywhere(operator):
     (word,) = operator.cookies.values()
     answer = await operator.post("/console/logout", data={"csrf": csrf_of(await operator.get("/console"))})
@@ -138,6 +148,7 @@ async def test_a_session_ends_with_its_token(client, enter):
 
 async def test_a_session_ends_with_the_key_that_signed_its_token(operator, monkeypatch):
     monkeypatch.setenv("JWT_SIGNING_KEY", "another-key-of-at-least-32-bytes-in-length")
+    await resources_of(operator).secrets.refresh()
     await operator.app.state.services.signing_keys.refresh()
     assert (await operator.get("/console")).status_code == 303
 

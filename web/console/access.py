@@ -14,6 +14,8 @@ from web.services import services_of
 
 LOGIN = "/console/login"
 CSRF = "csrf"
+# Sent by console.js when a page brings itself up to date.
+LIVE = "x-console-live"
 FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 50
 LONGEST_WORD = 128
@@ -53,7 +55,8 @@ async def session_of(request: Request) -> Session | None:
     request.state.principal = None
     if not word or len(word) > LONGEST_WORD:
         return None
-    session = await find_session(services.resources.redis, word, services.signing_keys())
+    by_person = LIVE not in request.headers
+    session = await find_session(services.resources.redis, word, services.signing_keys(), by_person=by_person)
     if session is not None:
         # What is refused from here on is recorded with who asked.
         request.state.principal = session.principal

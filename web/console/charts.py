@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from core.items.overview import FRESHNESS_BOUNDS, Minute
 from web.console.words import duration
 
-WIDTH, HEIGHT = 600, 160
-LEFT, RIGHT, TOP, BOTTOM = 44, 4, 12, 24
+WIDTH, HEIGHT = 600, 170
+LEFT, RIGHT, TOP, BOTTOM = 44, 4, 22, 24
 GAP = 0.22
 STEPS = (1, 2, 2.5, 5, 10)
 LINES = 3

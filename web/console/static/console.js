@@ -28,7 +28,12 @@
   };
 
   const refresh = async () => {
-    const answer = await fetch(location.href, { credentials: "same-origin", cache: "no-store" });
+    const answer = await fetch(location.href, {
+      cache: "no-store",
+      credentials: "same-origin",
+      // Whoever only leaves a page open is idle.
+      headers: { "X-Console-Live": "1" },
+    });
     if (answer.redirected || answer.status === 401) {
       location.reload();
       return;
