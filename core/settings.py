@@ -154,7 +154,9 @@ class Settings(BaseSettings):
     """How often due Items are looked for."""
 
     keyring_refresh_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    """How often a process reports its field-encryption keys and follows a promotion."""
     reencrypt_rows_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
+    """How fast a key rotation goes; 0 is as fast as it can."""
     audit_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
     """Public keys whose checkpoints count beside our own."""
     audit_export_directory: Path | None = None

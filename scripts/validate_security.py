@@ -25,6 +25,7 @@ from core.errors import MannaError
 from core.secrets import secrets_manager
 from core.secrets.values import SecretValues
 from core.settings import Environment, Settings, load_settings
+from core.telemetry.logs import configure_logs
 from scripts.validation import Finding, Severity, Status, judge
 from scripts.validation.inspection import Inspection
 from scripts.validation.machine import ask_web, read_files, read_locks, read_process
@@ -121,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--environment", choices=[each.value for each in Environment], help="judge as this environment")
     parser.add_argument("--json", action="store_true", help="print every finding as JSON")
     given = parser.parse_args(arguments)
+    # Whatever a part logs goes beside the answer, not into it.
+    configure_logs(Environment.DEVELOPMENT, "ERROR")
     if given.environment:
         os.environ["MANNA_ENVIRONMENT"] = given.environment
     try:

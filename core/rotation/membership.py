@@ -25,6 +25,7 @@ from core.encryption.provider import EncryptionKeyProvider, fingerprint
 from core.errors import ConfigurationError, MannaError, UnavailableError
 from core.identity import jittered, new_id
 from core.models import EncryptionKey, KeyringReport
+from core.secrets import secrets_manager
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -119,9 +120,12 @@ class KeyringMember:
                 await session.execute(delete(KeyringReport).where(KeyringReport.process_id == self._id))
 
     def _load(self) -> Keyring:
-        found = fingerprint()
+        # As the providers have them now: the values that the process holds may be half a minute old.
+        found = fingerprint(secrets_manager.look_up)
         keyring = (
-            current_keyring() if found == self._fingerprint else EncryptionKeyProvider.load_keyring(self._settings)
+            current_keyring()
+            if found == self._fingerprint
+            else EncryptionKeyProvider.load_keyring(self._settings, secrets_manager.look_up)
         )
         self._fingerprint = found
         return keyring

@@ -12,6 +12,7 @@ from importlib.metadata import distributions, requires
 from pathlib import Path
 
 import httpx
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 from core.errors import MannaError, WebhookRejectedError
@@ -25,6 +26,7 @@ from scripts.validation.inspection import FileFacts, LockFacts, ProcessFacts, We
 CODE = ("cli", "core", "migrations", "scripts", "tasks", "web", "worker")
 LOCK = "locks/runtime.txt"
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)")
+MARKER = re.compile(r"^[^;\n]+; ([^\\\n]+?)\s*(?:--hash|$)", re.MULTILINE)
 ADDRESS = re.compile(r"[a-z+]+://\S+")
 PRIVATE_KEY = re.compile(rb"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\n[A-Za-z0-9+/=\n]{40}", re.MULTILINE)
 KEY_FILES = (".pem", ".key", ".p12", ".env", ".py", ".yml", ".yaml", ".toml", ".json", ".txt", ".md", "")
@@ -79,7 +81,7 @@ def read_locks(root: Path) -> LockFacts | None:
     if not (path := root / LOCK).exists():
         return None
     blocks = re.split(r"\n(?=\S)", path.read_text().replace("\\\n", " "))
-    pins = [(match, block) for block in blocks if (match := PINNED.match(block))]
+    pins = [(match, block) for block in blocks if (match := PINNED.match(block)) and _is_for_us(block)]
     return LockFacts(
         {_plain(match[1]): match[2] for match, _ in pins},
         tuple(match[1] for match, block in pins if "--hash=" not in block),
@@ -87,6 +89,12 @@ def read_locks(root: Path) -> LockFacts | None:
         {_plain(found.metadata["Name"]): found.version for found in distributions()},
         tuple(_required()),
     )
+
+
+def _is_for_us(block: str) -> bool:
+    # One package may be pinned twice, for older and for newer interpreters.
+    marker = MARKER.search(block)
+    return marker is None or Marker(marker[1]).evaluate()
 
 
 def _required() -> Iterator[str]:
@@ -121,7 +129,9 @@ async def ask_web(settings: Settings) -> tuple[WebFacts | None, dict[str, str]]:
 
     base = "https://validate.invalid"
     try:
-        transport = httpx.ASGITransport(make_app(settings), raise_app_exceptions=False)
+        # The limits count in Redis, which is not asked here; that they are on is a check of the settings.
+        unlimited = settings.model_copy(update={"rate_limiting_enabled": False})
+        transport = httpx.ASGITransport(make_app(unlimited), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
             live, missing = await client.get("/health/live"), await client.get("/no/such/page")
     except MannaError as error:

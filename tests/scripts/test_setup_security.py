@@ -37,7 +37,7 @@ def test_production_gets_a_closed_directory_of_strong_secrets(tmp_path, capsys, 
         monkeypatch.delenv(variable_of(name), raising=False)
     values = SecretsManager(lambda: load_settings(environment="production", secrets_provider="file")).read()
     assert list(weaknesses(values)) == []
-    assert EncryptionKeyProvider.load_keyring(values.get)
+    assert EncryptionKeyProvider.load_keyring(load_settings(environment="test"), values.get)
     printed = capsys.readouterr().out
     assert not [value for value in contents(directory).values() if value.strip() in printed]
     assert f"left  PLAID_SECRET: from Plaid's dashboard, into {directory}/plaid_secret" in printed
