@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import audit, items, keys, processes, security, stack, syncs, tokens
+from cli import audit, doctor, items, keys, processes, security, stack, syncs, tokens
 from core.errors import MannaError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(security.app, name="security")
 app.add_typer(tokens.app, name="tokens")
+app.command("doctor")(doctor.doctor)
 app.command("web")(processes.web)
 app.command("demo")(stack.demo)
 app.command("up")(stack.up)

@@ -15,10 +15,9 @@ from cli.instants import ACCEPTED, parse_instant
 from cli.output import print_json, print_rows
 from cli.session import run
 from core.models import ItemStatus, ReplayStatus, RunStatus
+from core.queries.runs import RunFilter, explain_run, find_runs
 from core.resources import Resources
 from core.sync import replay as replays
-from core.sync.explanation import explain
-from core.sync.history import RunFilter, list_runs, show_run
 from core.sync.replay.record import RATE_PER_MINUTE
 
 app = typer.Typer(no_args_is_help=True, help="Syncs: what was run, why it failed, and trying it again.")
@@ -26,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ErrorCode = Annotated[str | None, typer.Option("--error-code", help="Failed with this code, such as INSTITUTION_DOWN.")]
 Institution = Annotated[str | None, typer.Option(help="Plaid's id of the bank, such as ins_3.")]
 Since = Annotated[str | None, typer.Option(help=f"Only from then on: {ACCEPTED}.")]
-COLUMNS = ("id", "item_id", "started_at", "trigger", "status", "attempt", "error_code", "institution_id")
+COLUMNS = ("id", "item_id", "started_at", "trigger", "status", "attempt", "error_code")
 REPLAY_COLUMNS = ("id", "status", "asked_by", "created_at", "items", "waiting", "sent", "succeeded", "failed")
 POLL_SECONDS = 1.0
 
@@ -41,15 +40,15 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
     as_json: Json = False,
 ) -> None:
     """List runs, newest first. Example: manna syncs list --status failed --since 24h."""
-    wanted = RunFilter(status, error_code, institution, parse_instant(since))
-    print_rows(run(lambda resources: list_runs(resources.database, wanted, limit)), COLUMNS, as_json=as_json)
+    wanted = RunFilter(status=status, error_code=error_code, institution_id=institution, since=parse_instant(since))
+    found = run(lambda resources: find_runs(resources.database, wanted, limit))
+    print_rows(found.data, COLUMNS, as_json=as_json)
 
 
 @app.command("show")
 def show(run_id: UUID, as_json: Json = False) -> None:
     """Show a run; a failed one explains itself. Example: manna syncs show ID."""
-    found = run(lambda resources: show_run(resources.database, run_id))
-    told = explain(found)
+    found, told = run(lambda resources: explain_run(resources.database, run_id))
     if as_json:
         print_json({**found, "explanation": None if told is None else msgspec.to_builtins(told)})
         return

@@ -173,6 +173,11 @@ class Settings(BaseSettings):
     webhook_retention_days: Annotated[int, Field(ge=1)] = 90
     """How long received webhooks are kept."""
 
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where a worker serves its metrics, a port for each worker of a host; 0 is nowhere."""
+    metrics_host: str = "127.0.0.1"
+    """The address that it listens on for them; a container needs 0.0.0.0."""
+
     database_pooler: Literal["none", "pgbouncer"] = "none"
     """`pgbouncer` behind PgBouncer in transaction mode: no prepared statements, time-outs by role."""
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20

@@ -1,5 +1,6 @@
 """`sync.item`: one Item, for webhooks and people."""
 
+import time
 from uuid import UUID
 
 import structlog
@@ -10,6 +11,7 @@ from core.errors import NotFoundError
 from core.models import SyncTrigger
 from core.resources import Resources
 from core.sync.sync_item import sync_item
+from core.telemetry.metrics import count_crash, count_sync
 from tasks.base import AsyncTask, options
 
 log = structlog.get_logger()
@@ -18,11 +20,16 @@ log = structlog.get_logger()
 async def sync_one(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> None:
     """Sync an Item as one of those that this process has slots for."""
     async with resources.slots:
+        began = time.perf_counter()
         try:
             outcome = await sync_item(resources, item_id, trigger)
         except NotFoundError as error:
             log.info("sync_skipped", item_id=str(item_id), reason=str(error))
+        except Exception as error:
+            count_crash(trigger, type(error).__name__)
+            raise
         else:
+            count_sync(trigger, outcome, time.perf_counter() - began, resources.budget)
             log.info("sync_done", item_id=str(item_id), status=outcome.status.value, error_code=outcome.error_code)
 
 

@@ -16,6 +16,7 @@ from core.items.overview import Overview, read_overview
 from core.plaid.webhook_keys import WebhookKeys
 from core.resources import Resources
 from core.settings import Settings
+from core.telemetry.fleet import Fleet
 from core.webhooks.inbox import Inbox
 from web.limits import Counter
 from web.middleware.refusals import RefusalLog
@@ -89,6 +90,7 @@ class Services:
     counter: Counter
     probes: Probes
     overview: RecentOverview
+    fleet: Fleet
 
 
 @asynccontextmanager
@@ -111,8 +113,8 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
         stack.push_async_callback(overview.close)
         stack.push_async_callback(_cancel, _repeat(signing_keys.refresh, SIGNING_KEYS_SECONDS))
         stack.push_async_callback(_cancel, _repeat(webhook_keys.refresh, WEBHOOK_KEYS_SECONDS))
-        counter = Counter(resources.redis)
-        yield Services(resources, inbox, webhook_keys, signing_keys, refusals, counter, probes, overview)
+        counter, fleet = Counter(resources.redis), Fleet(resources)
+        yield Services(resources, inbox, webhook_keys, signing_keys, refusals, counter, probes, overview, fleet)
 
 
 def services_of(request: Request) -> Services:

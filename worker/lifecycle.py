@@ -13,34 +13,44 @@ from core.errors import MannaError
 from core.process import close_process, open_process, preflight
 from core.redis_connection import open_redis, ping_redis
 from core.settings import Settings
+from core.telemetry.metrics import install_metrics
+from worker.metrics import forget_child, serve_metrics
 
 log = structlog.get_logger()
 
 
 def connect(settings: Settings) -> None:
     """Bind Celery's signals to this process's resources; a start that fails ends with one line."""
+    ends: list[Callable[[], None]] = []
 
     def start(sender: Any = None, **_: Any) -> None:
-        if not issubclass(getattr(sender, "pool_cls", object), PreforkPool):
-            or_exit(lambda: open_process(settings))
-        else:
-            # The children open their own; what is wrong with the settings shall still show here, and once.
-            or_exit(lambda: preflight(settings))
+        prefork = issubclass(getattr(sender, "pool_cls", object), PreforkPool)
+        # The children open their own; what is wrong with the settings shall still show here, and once.
+        or_exit(lambda: preflight(settings) if prefork else open_process(settings))
+        or_exit(lambda: ends.append(serve_metrics(settings, prefork=prefork)))
 
     def start_child(**_: Any) -> None:
+        if settings.metrics_port:
+            install_metrics()
         or_exit(lambda: open_process(settings))
+
+    def stop_child(pid: int = 0, **_: Any) -> None:
+        forget_child(pid)
+        close_process()
 
     def start_beat(**_: Any) -> None:
         or_exit(lambda: asyncio.run(_preflight(settings)))
 
     def stop(**_: Any) -> None:
+        while ends:
+            ends.pop()()
         close_process()
 
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_init.connect(start_child, weak=False)
     signals.beat_init.connect(start_beat, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
-    signals.worker_process_shutdown.connect(stop, weak=False)
+    signals.worker_process_shutdown.connect(stop_child, weak=False)
 
 
 async def _preflight(settings: Settings) -> None:

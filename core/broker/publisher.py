@@ -1,6 +1,7 @@
 """Puts messages on the queues, after the commit that they follow from."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -21,9 +22,8 @@ log = structlog.get_logger()
 QUEUED_SECONDS = 60
 AUDIT_WAKE_SECONDS = 5
 AUDIT_WAKE_DELAY_SECONDS = 0.5
-
-
 AUDIT_WAKE_KEY = "audit:awake"
+SENT_AT = "manna_sent_at"
 
 
 class Publisher:
@@ -91,5 +91,7 @@ class Publisher:
         self._app.close()
 
     def _send(self, message: Message) -> None:
-        options = {"queue": message.queue.value, "ignore_result": True, "retry": False}
+        # When it was sent, for whoever looks how long the oldest message of a queue has waited.
+        headers = {SENT_AT: time.time()}
+        options = {"queue": message.queue.value, "ignore_result": True, "retry": False, "headers": headers}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)

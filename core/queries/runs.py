@@ -9,6 +9,17 @@ from core.database import Database
 from core.errors import NotFoundError
 from core.models import PlaidItem, RunStatus, SyncRun, SyncTrigger
 from core.queries.pages import Page, fetch_page
+from core.sync.explanation import Explanation, explain
+
+WITH_ITEM = (
+    SyncRun.__table__,
+    PlaidItem.institution_id,
+    PlaidItem.status.label("item_status"),
+    PlaidItem.consecutive_failures,
+    PlaidItem.last_synced_at,
+    PlaidItem.next_sync_at,
+    PlaidItem.parked_at,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +62,18 @@ async def read_run(database: Database, run_id: UUID) -> dict[str, Any]:
     if found is None:
         raise NotFoundError(f"there is no run {run_id}")
     return dict(found._mapping)
+
+
+async def explain_run(database: Database, run_id: UUID) -> tuple[dict[str, Any], Explanation | None]:
+    """Return a run with what is known of its Item, and, of a failed one, what it means.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    query = select(*WITH_ITEM).join(PlaidItem, PlaidItem.id == SyncRun.item_id).where(SyncRun.id == run_id)
+    async with database.connection() as connection:
+        found = (await connection.execute(query)).first()
+    if found is None:
+        raise NotFoundError(f"there is no run {run_id}; `manna syncs list` shows those that there are")
+    run = dict(found._mapping)
+    return run, explain(run)

@@ -128,7 +128,9 @@ async def claim_probes(connection: AsyncConnection) -> list[UUID]:
     """Choose an Item to try for each open breaker whose time it is, and return those Items."""
     row = CircuitBreaker
     rest = timedelta(seconds=jittered(FIRST_PROBE_SECONDS, 0.25))
-    doubled = func.least((func.now() - row.opened_at) / 2 + rest, timedelta(seconds=LONGEST_PROBE_SECONDS))
+    # Of seconds: SQLAlchemy has given up dividing intervals.
+    half = func.make_interval(0, 0, 0, 0, 0, 0, func.extract("epoch", func.now() - row.opened_at) / 2)
+    doubled = func.least(half + rest, timedelta(seconds=LONGEST_PROBE_SECONDS))
     due = (
         update(row)
         .where(row.state == BreakerState.OPEN, row.probe_at <= func.now())

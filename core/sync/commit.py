@@ -17,7 +17,7 @@ from core.models import PlaidItem
 from core.resources import Resources
 from core.sync.apply import apply_pages
 from core.sync.breaker import count_success
-from core.sync.outcome import SUCCEEDED
+from core.sync.outcome import Outcome, Work
 from core.sync.pages import Pages
 from core.sync.quarantine import is_unstorable, keep_rejected, sift
 from core.sync.runs import OpenRun
@@ -122,7 +122,8 @@ async def commit_run(resources: Resources, run: OpenRun, pages: Pages) -> None:
             raise
         await sift(resources.database, pages)
         await _store(resources, commit)
-    run.outcome = SUCCEEDED
+    work = Work(pages.count, pages.added, pages.modified, pages.removed, pages.restarts)
+    run.outcome = Outcome.committed(work)
 
 
 async def _store(resources: Resources, commit: Commit) -> None:

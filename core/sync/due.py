@@ -1,5 +1,6 @@
 """Finds the Items that are due and puts them on the queue; any number of dispatchers may do so at once."""
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -24,6 +25,9 @@ CLAIM_SECONDS = 300
 PARK_SECONDS = 3600
 RELEASE_SECONDS = 120
 RELEASE_LIMIT = 5000
+# When the dispatcher was last here: what tells that beat and a worker for its queue are alive.
+TICKED_KEY = "dispatch:ticked"
+TICKED_SECONDS = 3600
 
 
 async def dispatch_due(resources: Resources) -> int:
@@ -33,6 +37,7 @@ async def dispatch_due(resources: Resources) -> int:
     five minutes and loses nothing. Items of an institution that is down are held back, one at a time is tried;
     while Plaid refuses us altogether, nothing is claimed at all.
     """
+    await resources.redis.set(TICKED_KEY, int(time.time()), ex=TICKED_SECONDS)
     await sweep(resources)
     async with resources.database.connection() as connection:
         await release_parked(connection, RELEASE_SECONDS, RELEASE_LIMIT)

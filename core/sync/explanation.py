@@ -122,7 +122,7 @@ def verdict_of(error_type: str | None, error_code: str | None) -> Verdict:
 
 
 def explain(run: dict[str, Any]) -> Explanation | None:
-    """Explain a failed run, as `core.sync.history` reads it with its Item; None for one that did not fail."""
+    """Explain a failed run, as `core.queries.runs` reads it with its Item; None for one that did not fail."""
     if run["status"] is not RunStatus.FAILED:
         return None
     verdict = verdict_of(run["error_type"], run["error_code"])

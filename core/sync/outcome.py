@@ -7,12 +7,27 @@ from core.models import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What a committed sync was: pages asked for, Plaid's changes, and how often its pages were begun anew."""
+
+    pages: int = 0
+    added: int = 0
+    modified: int = 0
+    removed: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """A sync's end. `error_code` tells why it failed or was skipped, `verdict` what follows from a failure."""
+    """A sync's end. `error_code` tells why it failed or was skipped, `verdict` what follows from a failure.
+
+    `work` is what was committed; None when nothing was.
+    """
 
     status: RunStatus
     error_code: str | None = None
     verdict: Verdict | None = None
+    work: Work | None = None
 
     @classmethod
     def skipped(cls, reason: str) -> "Outcome":
@@ -26,5 +41,7 @@ class Outcome:
             return cls.skipped(error.error_code)
         return cls(RunStatus.FAILED, error.error_code, error.verdict)
 
-
-SUCCEEDED = Outcome(RunStatus.SUCCEEDED)
+    @classmethod
+    def committed(cls, work: Work) -> "Outcome":
+        """All of it is stored, and the cursor moved."""
+        return cls(RunStatus.SUCCEEDED, work=work)

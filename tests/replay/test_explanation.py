@@ -13,15 +13,14 @@ from core.errors import (
     UserMustActError,
     Verdict,
 )
-from core.models import RunStatus
 from core.plaid.errors import BY_CODE
-from core.sync.explanation import BY_VERDICT, HELD, PLANNED, SYNCED, WAITS, explain, verdict_of
-from core.sync.history import RunFilter, list_runs, show_run
+from core.queries.runs import RunFilter, explain_run, find_runs
+from core.sync.explanation import BY_VERDICT, HELD, PLANNED, SYNCED, WAITS, verdict_of
 
 
 async def explained(resources):
-    (newest,) = await list_runs(resources.database, RunFilter(), limit=1)
-    return explain(await show_run(resources.database, newest["id"]))
+    (newest,) = (await find_runs(resources.database, RunFilter(), limit=1)).data
+    return (await explain_run(resources.database, newest["id"]))[1]
 
 
 @pytest.mark.parametrize(
@@ -55,9 +54,11 @@ async def test_a_failure_that_was_overcome_says_so(fleet, resources):
     item_ids = await fleet.add(1)
     await fleet.fail(item_ids)
     await fleet.succeed(item_ids)
-    succeeded, failed = await list_runs(resources.database, RunFilter())
-    assert explain(succeeded) is None
-    assert explain(failed).retry == SYNCED
+    succeeded, failed = (await find_runs(resources.database, RunFilter(), limit=2)).data
+    assert (await explain_run(resources.database, succeeded["id"]))[1] is None
+    assert (await explain_run(resources.database, failed["id"]))[1].retry == SYNCED
+    with pytest.raises(NotFoundError, match="manna syncs list"):
+        await explain_run(resources.database, uuid4())
 
 
 @pytest.mark.parametrize("code", BY_CODE)
@@ -70,18 +71,3 @@ def test_every_verdict_is_explained():
     assert verdict_of("HTTP", "HTTP_503") is Verdict.RETRY_LATER
     assert verdict_of("HTTP", "HTTP_418") is Verdict.OPERATOR_MUST_ACT
     assert verdict_of("NETWORK", "ReadTimeoutError") is Verdict.RETRY_LATER
-
-
-async def test_the_history_is_filtered(fleet, resources):
-    here, there = await fleet.add(2), await fleet.add(1, "ins_2")
-    await fleet.fail([*here, *there])
-    await fleet.succeed(here[:1])
-
-    async def found(**fields):
-        return [row["item_id"] for row in await list_runs(resources.database, RunFilter(**fields))]
-
-    assert await found() == [here[0], *there, *reversed(here)]
-    assert await found(status=RunStatus.SUCCEEDED) == here[:1]
-    assert await found(error_code="INVALID_FIELD", institution_id="ins_2") == there
-    with pytest.raises(NotFoundError, match="manna syncs list"):
-        await show_run(resources.database, uuid4())

@@ -4,8 +4,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web.problems import problem
 
-# An orchestrator probes from beside us, without a certificate.
-EXEMPT = "/health"
+# An orchestrator probes from beside us, and so does Prometheus, without a certificate.
+EXEMPT = ("/health", "/metrics")
 
 
 class RequireHttps:
@@ -15,7 +15,7 @@ class RequireHttps:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exempt = scope["type"] != "http" or scope["path"] == EXEMPT or scope["path"].startswith(EXEMPT + "/")
+        exempt = scope["type"] != "http" or scope["path"] in EXEMPT or scope["path"].startswith("/health/")
         if exempt or scope["scheme"] == "https":
             await self._app(scope, receive, send)
             return

@@ -1,0 +1,284 @@
+"""What is wrong with a running service, and the command that comes next: looked at part by part, guessed nowhere.
+
+A part that is away makes its own finding, and leaves out those that can only be seen through it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from alembic.script import ScriptDirectory
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.broker.messages import Queue
+from core.broker.transport import celery_settings
+from core.database import Database, open_database, wait_for_database
+from core.encryption import EncryptionKeyProvider
+from core.errors import ClientRefusedError, MannaError, RetryLaterError, SyncError
+from core.plaid.client import PlaidClient
+from core.redis_connection import open_redis, ping_redis
+from core.secrets import get_secret, secrets_manager
+from core.secrets.names import SecretName
+from core.settings import Settings
+from core.sync.due import TICKED_KEY
+
+PART_SECONDS = 15.0
+INSPECT_SECONDS = 2.0
+SKEW_SECONDS = 2.0
+LATE_SECONDS = 60
+BACKLOG = 10_000
+CONTEXT = b"doctor"
+WORKER = "celery -A worker worker -Q "
+LATENESS = """
+SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)::float8 AS seconds
+FROM plaid_items WHERE next_sync_at <= now() - interval '60 seconds'
+"""
+OUTBOX = """
+SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float8 AS seconds
+FROM audit_outbox
+"""
+BREAKERS = "SELECT scope, error_code FROM circuit_breakers WHERE state = 'open' ORDER BY scope"
+FAILING = """
+SELECT error_code, count(*) AS items, count(*) FILTER (WHERE next_sync_at IS NULL) AS waiting
+FROM plaid_items WHERE error_code IS NOT NULL AND status NOT IN ('revoked', 'removed')
+GROUP BY error_code ORDER BY items DESC LIMIT 5
+"""
+
+
+class State(StrEnum):
+    """How a part is; `attention` is somebody's work to do, but not ours to fail for."""
+
+    OK = "ok"
+    ATTENTION = "attention"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was seen at a part, and the command that comes next; empty when there is nothing to do."""
+
+    part: str
+    state: State
+    said: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What can be looked through; None is away."""
+
+    settings: Settings
+    database: Database | None
+    redis: Redis | None
+
+
+Look = Callable[[Patient], Awaitable[Finding]]
+
+
+async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield a finding for each part, in the order in which one would mend them. Changes nothing."""
+    async with AsyncExitStack() as stack:
+        database = open_database(settings, secrets_manager.get_database_url())
+        stack.push_async_callback(database.close)
+        redis = open_redis(settings)
+        stack.push_async_callback(redis.aclose)
+        yield await _keys()
+        at_database = await _reach("database", wait_for_database(database, settings), "check DATABASE_URL")
+        yield at_database
+        at_redis = await _reach("redis", ping_redis(redis, settings), "check REDIS_URL")
+        yield at_redis
+        patient = Patient(
+            settings,
+            database if at_database.state is State.OK else None,
+            redis if at_redis.state is State.OK else None,
+        )
+        for part, look in _looks(patient).items():
+            yield await _look(part, look, patient)
+
+
+def _looks(patient: Patient) -> dict[str, Look]:
+    looks: dict[str, Look] = {}
+    if patient.database is not None:
+        looks |= {"migrations": _migrations}
+    if patient.redis is not None:
+        looks |= {"workers": _workers, "beat": _beat, "queues": _queues}
+    if patient.database is not None:
+        looks |= {"schedule": _schedule, "audit": _audit, "breakers": _breakers, "Items": _items}
+    return looks | {"Plaid": _plaid, "clock": _clock}
+
+
+async def _keys() -> Finding:
+    try:
+        keyring = EncryptionKeyProvider.load_keyring()
+        opens = keyring.open(keyring.seal("doctor", CONTEXT), CONTEXT) == "doctor"
+    except MannaError as error:
+        return Finding("keys", State.WRONG, str(error), "manna keys generate")
+    return Finding("keys", State.OK if opens else State.WRONG, "the key seals and opens")
+
+
+async def _reach(part: str, ping: Awaitable[None], advice: str) -> Finding:
+    try:
+        await ping
+    except MannaError as error:
+        return Finding(part, State.WRONG, str(error), advice)
+    return Finding(part, State.OK, "answers")
+
+
+async def _look(part: str, look: Look, patient: Patient) -> Finding:
+    try:
+        async with asyncio.timeout(PART_SECONDS):
+            return await look(patient)
+    except (SQLAlchemyError, RedisError, OSError, MannaError, OperationalError) as error:
+        return Finding(part, State.WRONG, f"could not be looked at: {type(error).__name__}")
+
+
+async def _rows(patient: Patient, statement: str) -> Sequence[Any]:
+    if patient.database is None:
+        return ()
+    async with patient.database.connection() as connection:
+        return (await connection.execute(text(statement))).all()
+
+
+async def _migrations(patient: Patient) -> Finding:
+    spec = find_spec("migrations")
+    folder = Path(str(spec.origin)).parent if spec else Path("migrations")
+    head = ScriptDirectory(str(folder)).get_current_head()
+    exists = await _rows(patient, "SELECT to_regclass('alembic_version') IS NOT NULL AS it")
+    found = await _rows(patient, "SELECT version_num FROM alembic_version") if exists[0].it else ()
+    at = found[0].version_num if found else "nothing"
+    if at == head:
+        return Finding("migrations", State.OK, f"at {head}")
+    return Finding(
+        "migrations", State.WRONG, f"the database is at {at}, this release needs {head}", "alembic upgrade head"
+    )
+
+
+async def _workers(patient: Patient) -> Finding:
+    served = await asyncio.to_thread(_served, patient.settings)
+    missing = [queue.value for queue in Queue if queue.value not in served]
+    if not missing:
+        return Finding("workers", State.OK, f"{len(set().union(*served.values()))} workers, every queue is served")
+    return Finding("workers", State.WRONG, f"nobody serves {', '.join(missing)}", WORKER + ",".join(missing))
+
+
+def _served(settings: Settings) -> dict[str, set[str]]:
+    """Return the workers that answer, by the queue that they serve."""
+    app = Celery("manna-doctor", set_as_current=False)
+    app.conf.update(celery_settings(settings))
+    try:
+        answers = app.control.inspect(timeout=INSPECT_SECONDS).active_queues() or {}
+    finally:
+        app.close()
+    served: dict[str, set[str]] = {}
+    for worker, queues in answers.items():
+        for queue in queues:
+            served.setdefault(queue["name"], set()).add(worker)
+    return served
+
+
+async def _beat(patient: Patient) -> Finding:
+    ticked = await patient.redis.get(TICKED_KEY) if patient.redis is not None else None
+    if ticked is None:
+        return Finding("beat", State.WRONG, "no dispatch within the last hour", "celery -A worker beat")
+    ago = max(0, time.time() - float(ticked))
+    if ago > LATE_SECONDS + patient.settings.sync_dispatch_seconds:
+        return Finding("beat", State.WRONG, f"the last dispatch was {ago:.0f} s ago", "celery -A worker beat")
+    return Finding("beat", State.OK, f"the last dispatch was {ago:.0f} s ago")
+
+
+async def _queues(patient: Patient) -> Finding:
+    if patient.redis is None:
+        return Finding("queues", State.WRONG, "Redis is away")
+    depths = {queue.value: int(await patient.redis.llen(queue.value)) for queue in Queue}
+    said = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth) or "empty"
+    deep = [name for name, depth in depths.items() if depth > BACKLOG]
+    return Finding("queues", State.ATTENTION if deep else State.OK, said, WORKER + ",".join(deep) if deep else "")
+
+
+async def _schedule(patient: Patient) -> Finding:
+    (row,) = await _rows(patient, LATENESS)
+    if not row.items:
+        return Finding("schedule", State.OK, "no Item waits for its dispatch")
+    said = f"{row.items} Items are due and not dispatched, the longest for {row.seconds:.0f} s"
+    return Finding("schedule", State.WRONG, said, "celery -A worker beat")
+
+
+async def _audit(patient: Patient) -> Finding:
+    (row,) = await _rows(patient, OUTBOX)
+    if row.seconds < LATE_SECONDS:
+        return Finding("audit", State.OK, f"{row.events} events wait to be sealed")
+    said = f"{row.events} events wait to be sealed, the oldest for {row.seconds:.0f} s"
+    return Finding("audit", State.WRONG, said, f"{WORKER}audit")
+
+
+async def _breakers(patient: Patient) -> Finding:
+    rows = await _rows(patient, BREAKERS)
+    if not rows:
+        return Finding("breakers", State.OK, "none is open")
+    said = "open: " + ", ".join(f"{row.scope} ({row.error_code})" for row in rows[:5])
+    ours = any(row.scope == "plaid" for row in rows)
+    command = f"manna syncs list --status failed --error-code {rows[0].error_code}"
+    return Finding("breakers", State.WRONG if ours else State.ATTENTION, said, command)
+
+
+async def _items(patient: Patient) -> Finding:
+    rows = await _rows(patient, FAILING)
+    if not rows:
+        return Finding("Items", State.OK, "none fails")
+    said = ", ".join(f"{row.error_code} {row.items} ({row.waiting} wait for somebody)" for row in rows)
+    command = f"manna syncs list --status failed --error-code {rows[0].error_code}"
+    return Finding("Items", State.ATTENTION, f"failing: {said}", command)
+
+
+async def _plaid(patient: Patient) -> Finding:
+    plaid = PlaidClient(patient.settings, get_secret(SecretName.PLAID_SECRET, required=False) or "")
+    try:
+        # Of no such key: whatever Plaid says to it, it has accepted ours.
+        await plaid.webhook_verification_key("doctor")
+    except ClientRefusedError as error:
+        return Finding(
+            "Plaid", State.WRONG, f"refuses us: {error.error_code}", "check PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV"
+        )
+    except RetryLaterError as error:
+        return Finding(
+            "Plaid",
+            State.WRONG,
+            f"{patient.settings.plaid_host} does not answer: {error.error_code}",
+            f"curl -sS {patient.settings.plaid_host}",
+        )
+    except SyncError:
+        pass
+    finally:
+        plaid.close()
+    return Finding("Plaid", State.OK, f"{patient.settings.plaid_host} answers and accepts our keys")
+
+
+async def _clock(patient: Patient) -> Finding:
+    skews = {}
+    if patient.database is not None:
+        began = time.time()
+        (row,) = await _rows(patient, "SELECT extract(epoch FROM clock_timestamp())::float8 AS now")
+        skews["PostgreSQL"] = _skew(row.now, began, time.time())
+    if patient.redis is not None:
+        began = time.time()
+        seconds, microseconds = await patient.redis.time()
+        skews["Redis"] = _skew(seconds + microseconds / 1e6, began, time.time())
+    said = ", ".join(f"{name} {skew:+.1f} s" for name, skew in skews.items())
+    wrong = any(abs(skew) > SKEW_SECONDS for skew in skews.values())
+    return Finding("clock", State.WRONG if wrong else State.OK, said, "timedatectl status" if wrong else "")
+
+
+def _skew(theirs: float, began: float, ended: float) -> float:
+    """Return how far a clock that was read between two moments is certainly ahead of ours."""
+    return min(0.0, theirs - began) + max(0.0, theirs - ended)

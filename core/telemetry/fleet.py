@@ -1,0 +1,206 @@
+"""The state of the whole fleet, for Prometheus: read from the database and Redis, the same whichever process is asked.
+
+A reading is kept for some seconds, so that several Prometheus servers cost no more than one.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.broker.messages import Queue
+from core.broker.publisher import SENT_AT
+from core.encryption.keyring import current_keyring
+from core.resources import Resources
+from core.sync.due import TICKED_KEY
+from core.telemetry.metrics import word
+
+log = structlog.get_logger()
+
+FRESH_SECONDS = 15.0
+PATIENCE_SECONDS = 10.0
+# Freshness of a large fleet is read from about so many Items.
+SAMPLED_ITEMS = 100_000
+WEBHOOK_WINDOW = timedelta(minutes=10)
+UNACKED = "unacked"
+QUANTILES = ("0.5", "0.95", "0.99", "1")
+
+Sample = tuple[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A gauge of the fleet: its name, what it means, its labels."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+READABLE = Family("manna_fleet_readable", "1 if this part of the state could be read.", ("part",))
+KEY_INFO = Family("manna_encryption_key_info", "1 for the id of the key that seals in this process.", ("key_id",))
+QUEUED = Family("manna_queue_messages", "Messages that wait, by queue.", ("queue",))
+OLDEST = Family("manna_queue_oldest_seconds", "How long the oldest message has waited, by queue.", ("queue",))
+IN_WORK = Family("manna_queue_unacked_messages", "Messages that workers have and have not finished.")
+DISPATCHED = Family("manna_dispatch_age_seconds", "Time since the dispatcher was last here; missing after an hour.")
+AGES = Family("manna_item_age_seconds", "Time since active Items were last synced; 1 is the oldest.", ("quantile",))
+LAG = Family(
+    "manna_webhook_to_commit_seconds",
+    "From a webhook to the commit after it, in the last 10 minutes.",
+    ("quantile",),
+)
+STATEMENTS = {
+    Family("manna_items", "Items by status.", ("status",)): "SELECT status, count(*) FROM plaid_items GROUP BY status",
+    Family("manna_items_failing", "Items whose last sync failed, by error code.", ("error_code",)): """
+        SELECT error_code, count(*) FROM plaid_items WHERE error_code IS NOT NULL GROUP BY error_code""",
+    Family("manna_items_parked", "Items held back because their bank is down."): """
+        SELECT count(*) FROM plaid_items WHERE parked_at IS NOT NULL""",
+    Family("manna_items_due", "Items that are due and not yet dispatched."): """
+        SELECT count(*) FROM plaid_items WHERE next_sync_at <= now()""",
+    Family("manna_items_due_oldest_seconds", "How long the longest due Item has waited for its dispatch."): """
+        SELECT greatest(0, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)) FROM plaid_items
+        WHERE next_sync_at IS NOT NULL""",
+    Family("manna_runs_running", "Syncs under way."): "SELECT count(*) FROM sync_runs WHERE status = 'running'",
+    Family("manna_runs_oldest_seconds", "How long the longest of them has been under way."): """
+        SELECT coalesce(extract(epoch FROM now() - min(started_at)), 0) FROM sync_runs WHERE status = 'running'""",
+    Family("manna_breaker_open", "1 for what is held back: institution:ID, or plaid for everything.", ("scope",)): """
+        SELECT scope, 1 FROM circuit_breakers WHERE state = 'open'""",
+    Family("manna_audit_outbox_events", "Audit events that wait to be sealed."): "SELECT count(*) FROM audit_outbox",
+    Family("manna_audit_outbox_oldest_seconds", "How long the oldest of them has waited."): """
+        SELECT greatest(0, coalesce(extract(epoch FROM now() - min(occurred_at)), 0)) FROM audit_outbox""",
+    Family("manna_replays_open", "Replays that run or are stopped.", ("status",)): """
+        SELECT status, count(*) FROM replays WHERE status <> 'finished' GROUP BY status""",
+    Family("manna_replay_items", "Items of open replays, by state.", ("state",)): """
+        SELECT item.state, count(*) FROM replay_items AS item JOIN replays AS replay ON replay.id = item.replay_id
+        WHERE replay.status <> 'finished' GROUP BY item.state""",
+}
+SIZE = "SELECT greatest(reltuples, 1) FROM pg_class WHERE oid = 'plaid_items'::regclass"
+AGE = """
+SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99, 1])
+    WITHIN GROUP (ORDER BY extract(epoch FROM now() - last_synced_at)::float8)
+FROM plaid_items TABLESAMPLE SYSTEM (:percent) WHERE status = 'active' AND last_synced_at IS NOT NULL
+"""
+# By the ids, which are in order of time: the table has no other index that leads to the newest.
+WEBHOOK_LAG = """
+SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY seconds) FROM (
+    SELECT extract(epoch FROM (
+        SELECT run.finished_at FROM sync_runs AS run
+        WHERE run.item_id = event.item_id AND run.status = 'succeeded' AND run.started_at >= event.received_at
+        ORDER BY run.started_at LIMIT 1
+    ) - event.received_at)::float8 AS seconds
+    FROM webhook_events AS event WHERE event.id >= :first_id AND event.item_id IS NOT NULL
+    ORDER BY event.id DESC LIMIT 2000
+) AS waits WHERE seconds IS NOT NULL
+"""
+FAMILIES = (*STATEMENTS, AGES, LAG, DISPATCHED, QUEUED, OLDEST, IN_WORK, KEY_INFO, READABLE)
+
+
+class Fleet:
+    """Reads the fleet's state, at most every fifteen seconds; callers at the same time share one reading."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._lock = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._families: list[Metric] = []
+
+    async def read(self) -> list[Metric]:
+        """Return the state; what cannot be read is left out, and `manna_fleet_readable` says so."""
+        async with self._lock:
+            if time.monotonic() - self._read_at > FRESH_SECONDS:
+                self._families = await self._read()
+                self._read_at = time.monotonic()
+        return self._families
+
+    async def _read(self) -> list[Metric]:
+        parts = {"database": self._database, "redis": self._redis}
+        results = await asyncio.gather(*map(_attempt, parts.values()))
+        families = [family for found in results if found is not None for family in found]
+        readable = [((part,), float(found is not None)) for part, found in zip(parts, results, strict=True)]
+        return [*families, _family(KEY_INFO, [((_key_id(),), 1)]), _family(READABLE, readable)]
+
+    async def _database(self) -> list[Metric]:
+        async with self._resources.database.connection() as connection:
+            await connection.execute(text(f"SET LOCAL statement_timeout = '{PATIENCE_SECONDS:.0f}s'"))
+            families = []
+            for family, statement in STATEMENTS.items():
+                rows = [_sample(row) for row in await connection.execute(text(statement))]
+                families.append(_family(family, rows))
+            size = (await connection.execute(text(SIZE))).scalar_one()
+            percent = min(100.0, 100.0 * SAMPLED_ITEMS / size)
+            ages = (await connection.execute(text(AGE), {"percent": percent})).scalar_one()
+            first_id = _first_id_since(datetime.now(UTC) - WEBHOOK_WINDOW)
+            lags = (await connection.execute(text(WEBHOOK_LAG), {"first_id": first_id})).scalar_one()
+        return [*families, _family(AGES, _quantiles(ages)), _family(LAG, _quantiles(lags))]
+
+    async def _redis(self) -> list[Metric]:
+        async with self._resources.redis.pipeline(transaction=False) as pipe:
+            pipe.hlen(UNACKED)
+            pipe.get(TICKED_KEY)
+            for queue in Queue:
+                pipe.llen(queue.value)
+                pipe.lindex(queue.value, -1)
+            in_work, ticked, *found = await pipe.execute()
+        depths, oldest = found[::2], found[1::2]
+        queued = [((queue.value,), float(depth)) for queue, depth in zip(Queue, depths, strict=True)]
+        waits = [((queue.value,), _waited(raw)) for queue, raw in zip(Queue, oldest, strict=True)]
+        known = [(labels, wait) for labels, wait in waits if wait is not None]
+        ages = [] if ticked is None else [((), max(0.0, time.time() - float(ticked)))]
+        in_work_now = _family(IN_WORK, [((), float(in_work))])
+        return [in_work_now, _family(DISPATCHED, ages), _family(QUEUED, queued), _family(OLDEST, known)]
+
+
+async def _attempt(read: Callable[[], Awaitable[list[Metric]]]) -> list[Metric] | None:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await read()
+    except (SQLAlchemyError, RedisError, OSError) as error:
+        log.warning("fleet_not_readable", error=type(error).__name__)
+        return None
+
+
+def _family(family: Family, samples: Iterable[Sample]) -> Metric:
+    metric = GaugeMetricFamily(family.name, family.meaning, labels=family.labels)
+    for labels, value in samples:
+        metric.add_metric(labels, value)
+    return metric
+
+
+def _sample(row: Sequence[Any]) -> Sample:
+    *labels, value = row
+    return tuple(label if ":" in label else word(label) for label in labels), float(value)
+
+
+def _quantiles(values: Sequence[float] | None) -> list[Sample]:
+    return [((name,), value) for name, value in zip(QUANTILES, values or (), strict=False)]
+
+
+def _waited(raw: bytes | None) -> float | None:
+    """Return how long a message has waited; 0 for none, None when it does not tell, such as beat's."""
+    if raw is None:
+        return 0.0
+    try:
+        sent_at = msgspec.json.decode(raw)["headers"][SENT_AT]
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        return None
+    return max(0.0, time.time() - float(sent_at))
+
+
+def _first_id_since(moment: datetime) -> UUID:
+    """Return the smallest UUIDv7 of a millisecond (RFC 9562, section 5.7)."""
+    return UUID(int=(int(moment.timestamp() * 1000) << 80) | (0x7 << 76) | (0x2 << 62))
+
+
+def _key_id() -> str:
+    return current_keyring().primary.key_id

@@ -1,0 +1,132 @@
+"""`manna doctor`: what is wrong, and the command that comes next."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from sqlalchemy import text
+
+from core.diagnosis import State, _skew
+from core.items.registration import NewItem, register_items
+from core.sync.due import dispatch_due
+from devstack.places import free_port
+from devstack.processes import open_supervisor
+from tests.conftest import ROOT
+
+CELERY = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--without-gossip", "--without-mingle"]
+QUEUES = "sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance,audit"
+
+
+@pytest.fixture(autouse=True)
+def plaid_is_away(settings, monkeypatch):
+    """Nothing of these tests leaves the machine."""
+    monkeypatch.setenv("PLAID_BASE_URL", f"http://127.0.0.1:{free_port()}")
+
+
+def doctor():
+    command = [sys.executable, "-m", "cli", "doctor", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, {finding["part"]: finding for finding in json.loads(done.stdout)}
+
+
+async def test_a_service_without_workers_names_what_to_start(settings, resources):
+    await run(
+        resources,
+        "INSERT INTO circuit_breakers (scope, state, error_type, error_code)"
+        " VALUES ('plaid', 'open', 'INVALID_INPUT', 'INVALID_API_KEYS')",
+    )
+    await add_item(resources, "needs_reauth", "ITEM_LOGIN_REQUIRED", "NULL")
+    await add_item(resources, "active", None, "now() - interval '5 minutes'")
+    await run(
+        resources,
+        "INSERT INTO audit_outbox (event_id, event_type, occurred_at, actor, message, context)"
+        " VALUES (gen_random_uuid(), 'config:settings:changed', now() - interval '1 hour', 'a', 'm', '{}')",
+    )
+    code, found = doctor()
+    assert code == 1
+    assert {part for part, one in found.items() if one["state"] == State.OK} == {
+        "settings",
+        "keys",
+        "database",
+        "redis",
+        "migrations",
+        "queues",
+        "clock",
+    }
+    assert found["workers"]["command"].endswith(
+        "-Q sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance,audit"
+    )
+    assert found["beat"]["command"] == "celery -A worker beat"
+    assert found["schedule"]["said"].startswith("1 Items are due and not dispatched")
+    assert found["audit"]["command"] == "celery -A worker worker -Q audit"
+    assert found["breakers"]["said"] == "open: plaid (INVALID_API_KEYS)"
+    assert found["Items"]["state"] == State.ATTENTION
+    assert found["Items"]["said"] == "failing: ITEM_LOGIN_REQUIRED 1 (1 wait for somebody)"
+    assert found["Plaid"]["state"] == State.WRONG
+    assert "does not answer" in found["Plaid"]["said"]
+
+
+async def test_a_healthy_service_is_told_so(settings, resources, monkeypatch, tmp_path):
+    await dispatch_due(resources)
+    with open_supervisor() as supervisor:
+        simulator = tmp_path / "simulator.log"
+        supervisor.start("simulator", [sys.executable, "-m", "simulator", "--port", "0"], log=simulator)
+        supervisor.wait_ready("simulator", lambda: "listening" in simulator.read_text())
+        address = next(word for word in simulator.read_text().split() if word.startswith("http://"))
+        monkeypatch.setenv("PLAID_BASE_URL", address)
+        log = tmp_path / "worker.log"
+        supervisor.start("worker", [*CELERY, "-Q", QUEUES], log=log)
+        supervisor.wait_ready("worker", lambda: "ready" in log.read_text())
+        code, found = doctor()
+    assert {part: one for part, one in found.items() if one["state"] != State.OK} == {}
+    assert code == 0
+
+
+def test_a_wrong_setting_is_the_only_finding(monkeypatch):
+    monkeypatch.setenv("SYNC_PAGE_SIZE", "many")
+    code, found = doctor()
+    assert code == 1
+    assert list(found) == ["settings"]
+    assert found["settings"]["said"].startswith("SYNC_PAGE_SIZE ")
+
+
+def test_what_is_away_hides_nothing_else(monkeypatch):
+    monkeypatch.setenv("CONNECT_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/manna")
+    monkeypatch.delenv("MANNA_ENCRYPTION_KEY")
+    code, found = doctor()
+    assert code == 1
+    assert found["database"]["state"] == State.WRONG
+    assert found["keys"]["command"] == "manna keys generate"
+    assert found["redis"]["state"] == State.OK
+    assert "migrations" not in found
+
+
+async def test_an_old_schema_names_the_migration(resources, settings):
+    await run(resources, "UPDATE alembic_version SET version_num = '20250901_0000'")
+    _, found = doctor()
+    assert found["migrations"]["command"] == "alembic upgrade head"
+
+
+def test_a_clock_is_only_blamed_for_what_is_certain():
+    now = time.time()
+    assert _skew(now + 1, now, now + 2) == 0
+    assert _skew(now + 9, now, now + 2) == pytest.approx(7)
+    assert _skew(now - 9, now, now + 2) == pytest.approx(-9)
+
+
+async def run(resources, statement):
+    async with resources.database.connection() as connection:
+        await connection.execute(text(statement))
+
+
+async def add_item(resources, status, code, at):
+    new = NewItem("u", str(code), "access-sandbox-1")
+    (item_id,) = await register_items(resources.database, [new], "operator:test")
+    quoted = "NULL" if code is None else f"'{code}'"
+    values = f"status = '{status}', error_code = {quoted}, next_sync_at = {at}"
+    await run(resources, f"UPDATE plaid_items SET {values} WHERE id = '{item_id}'")
