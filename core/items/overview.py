@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.database import Database
+from core.identity import first_id_at
 from core.models import ItemStatus
 
 # Seconds since the last sync at which one column of the histogram ends and the next begins.
@@ -126,11 +126,6 @@ async def read_overview(database: Database) -> Overview:
         breakers=breakers,
         audit=audit,
     )
-
-
-def first_id_at(at: datetime) -> UUID:
-    """Return the lowest UUIDv7 of a moment (RFC 9562, 5.7): no id made then or later is below it."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 async def _rows(connection: AsyncConnection, statement: str, **values: Any) -> list[Row]:

@@ -1,12 +1,13 @@
 """What an operator reads: the fleet, an Item, its runs, the audit log."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from core.audit.sink import seal_outbox
-from core.identity import new_id
-from core.items.overview import FRESHNESS_BOUNDS, first_id_at, read_overview
+from core.identity import first_id_at, new_id
+from core.items.overview import FRESHNESS_BOUNDS, read_overview
 from core.items.registration import NewItem
 from core.models import ItemStatus
 from tests.console.conftest import new_item, register, resources_of, rows, text_of
@@ -89,8 +90,6 @@ async def test_the_overview_shows_what_is_held_back_and_what_lags(operator):
 
 def test_the_lowest_id_of_a_moment_is_below_all_that_are_made_then():
     made = new_id()
-    from datetime import UTC, datetime  # noqa: PLC0415 - beside its only use
-
     at = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
     assert first_id_at(at) <= made
 

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from core.broker.waiting import read_waiting
 from web.console import charts
 from web.console.access import ItemsVisitor
 from web.console.page_route import PageRoute
@@ -20,7 +21,7 @@ async def show(request: Request, session: ItemsVisitor) -> Response:
     facts = {
         "overview": overview,
         "parts": parts,
-        "waiting": parts["broker"].details.get("waiting", {}),
+        "waiting": await read_waiting(services.resources.redis),
         "freshness": charts.freshness(overview.freshness),
         "minutes": charts.minutes(overview.minutes),
     }
