@@ -84,7 +84,7 @@ async def test_the_overview_shows_what_is_held_back_and_what_lags(operator):
     said = text_of(await operator.get("/console"))
     assert re.search(r"ins_7 open INSTITUTION_DOWN 2 ", said)
     # Three registrations and a log-in wait for the consumer.
-    assert "4 events wait" in said
+    assert "4 waiting" in said
     assert "workers missing 0 alive" in said
 
 
