@@ -32,16 +32,22 @@ async def _diagnose() -> list[Finding]:
     try:
         settings = load_settings()
     except ConfigurationError as error:
-        return [Finding("settings", State.WRONG, str(error), "correct the variable, then: manna doctor")]
+        return [Finding("settings", State.WRONG, str(error), ("manna doctor",))]
     configure_logs(settings.environment, "ERROR")
     try:
         return [Finding("settings", State.OK, settings.environment.value), *[one async for one in diagnose(settings)]]
     except ConfigurationError as error:
-        return [Finding("settings", State.WRONG, str(error), "correct the variable, then: manna doctor")]
+        return [Finding("settings", State.WRONG, str(error), ("manna doctor",))]
 
 
 def _print(findings: list[Finding]) -> None:
-    table = Table("", "part", "what is seen", "next", show_edge=False, pad_edge=False)
+    table = Table("", "part", "what is seen", show_edge=False, pad_edge=False)
     for finding in findings:
-        table.add_row(MARKS[finding.state], finding.part, finding.said, finding.command)
+        table.add_row(MARKS[finding.state], finding.part, finding.said)
     Console().print(table)
+    # Whole lines, to be copied; once each, in the order in which one would mend them.
+    commands = dict.fromkeys(command for finding in findings for command in finding.commands)
+    if commands:
+        typer.echo("\nNext:")
+    for command in commands:
+        typer.echo(f"  {command}")

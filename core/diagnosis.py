@@ -40,6 +40,7 @@ LATE_SECONDS = 60
 BACKLOG = 10_000
 CONTEXT = b"doctor"
 WORKER = "celery -A worker worker -Q "
+BEAT = "celery -A worker beat"
 LATENESS = """
 SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)::float8 AS seconds
 FROM plaid_items WHERE next_sync_at <= now() - interval '60 seconds'
@@ -66,12 +67,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was seen at a part, and the command that comes next; empty when there is nothing to do."""
+    """What was seen at a part, and the commands that come next; none when there is nothing to do."""
 
     part: str
     state: State
     said: str
-    command: str = ""
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +95,29 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         yield await _keys()
-        at_database = await _reach("database", wait_for_database(database, settings), "check DATABASE_URL")
+        at_database = await _reach(
+            "database", wait_for_database(database, settings), 'pg_isready --dbname="$DATABASE_URL"'
+        )
         yield at_database
-        at_redis = await _reach("redis", ping_redis(redis, settings), "check REDIS_URL")
+        at_redis = await _reach("redis", ping_redis(redis, settings), 'redis-cli -u "$REDIS_URL" ping')
         yield at_redis
         patient = Patient(
             settings,
             database if at_database.state is State.OK else None,
             redis if at_redis.state is State.OK else None,
         )
-        for part, look in _looks(patient).items():
+        schema = await _look("migrations", _migrations, patient)
+        if patient.database is not None:
+            yield schema
+        for part, look in _looks(patient, is_migrated=schema.state is State.OK).items():
             yield await _look(part, look, patient)
 
 
-def _looks(patient: Patient) -> dict[str, Look]:
+def _looks(patient: Patient, *, is_migrated: bool) -> dict[str, Look]:
     looks: dict[str, Look] = {}
-    if patient.database is not None:
-        looks |= {"migrations": _migrations}
     if patient.redis is not None:
         looks |= {"workers": _workers, "beat": _beat, "queues": _queues}
-    if patient.database is not None:
+    if patient.database is not None and is_migrated:
         looks |= {"schedule": _schedule, "audit": _audit, "breakers": _breakers, "Items": _items}
     return looks | {"Plaid": _plaid, "clock": _clock}
 
@@ -123,7 +127,7 @@ async def _keys() -> Finding:
         keyring = EncryptionKeyProvider.load_keyring()
         opens = keyring.open(keyring.seal("doctor", CONTEXT), CONTEXT) == "doctor"
     except MannaError as error:
-        return Finding("keys", State.WRONG, str(error), "manna keys generate")
+        return Finding("keys", State.WRONG, str(error), ("manna keys generate",))
     return Finding("keys", State.OK if opens else State.WRONG, "the key seals and opens")
 
 
@@ -131,7 +135,7 @@ async def _reach(part: str, ping: Awaitable[None], advice: str) -> Finding:
     try:
         await ping
     except MannaError as error:
-        return Finding(part, State.WRONG, str(error), advice)
+        return Finding(part, State.WRONG, str(error), (advice,))
     return Finding(part, State.OK, "answers")
 
 
@@ -154,13 +158,13 @@ async def _migrations(patient: Patient) -> Finding:
     spec = find_spec("migrations")
     folder = Path(str(spec.origin)).parent if spec else Path("migrations")
     head = ScriptDirectory(str(folder)).get_current_head()
-    exists = await _rows(patient, "SELECT to_regclass('alembic_version') IS NOT NULL AS it")
-    found = await _rows(patient, "SELECT version_num FROM alembic_version") if exists[0].it else ()
+    exists = await _rows(patient, "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL")
+    found = await _rows(patient, "SELECT version_num FROM alembic_version") if exists else ()
     at = found[0].version_num if found else "nothing"
     if at == head:
         return Finding("migrations", State.OK, f"at {head}")
     return Finding(
-        "migrations", State.WRONG, f"the database is at {at}, this release needs {head}", "alembic upgrade head"
+        "migrations", State.WRONG, f"the database is at {at}, this release needs {head}", ("alembic upgrade head",)
     )
 
 
@@ -169,7 +173,14 @@ async def _workers(patient: Patient) -> Finding:
     missing = [queue.value for queue in Queue if queue.value not in served]
     if not missing:
         return Finding("workers", State.OK, f"{len(set().union(*served.values()))} workers, every queue is served")
-    return Finding("workers", State.WRONG, f"nobody serves {', '.join(missing)}", WORKER + ",".join(missing))
+    return Finding("workers", State.WRONG, f"nobody serves {', '.join(missing)}", _workers_for(missing))
+
+
+def _workers_for(queues: Sequence[str]) -> tuple[str, ...]:
+    """Return the commands that serve these queues: the audit log's consumer is a worker of its own."""
+    audit = Queue.AUDIT.value
+    others = ",".join(queue for queue in queues if queue != audit)
+    return tuple(WORKER + served for served in (others, audit if audit in queues else "") if served)
 
 
 def _served(settings: Settings) -> dict[str, set[str]]:
@@ -190,10 +201,10 @@ def _served(settings: Settings) -> dict[str, set[str]]:
 async def _beat(patient: Patient) -> Finding:
     ticked = await patient.redis.get(TICKED_KEY) if patient.redis is not None else None
     if ticked is None:
-        return Finding("beat", State.WRONG, "no dispatch within the last hour", "celery -A worker beat")
+        return Finding("beat", State.WRONG, "no dispatch within the last hour", (BEAT,))
     ago = max(0, time.time() - float(ticked))
     if ago > LATE_SECONDS + patient.settings.sync_dispatch_seconds:
-        return Finding("beat", State.WRONG, f"the last dispatch was {ago:.0f} s ago", "celery -A worker beat")
+        return Finding("beat", State.WRONG, f"the last dispatch was {ago:.0f} s ago", (BEAT,))
     return Finding("beat", State.OK, f"the last dispatch was {ago:.0f} s ago")
 
 
@@ -203,7 +214,7 @@ async def _queues(patient: Patient) -> Finding:
     depths = {queue.value: int(await patient.redis.llen(queue.value)) for queue in Queue}
     said = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth) or "empty"
     deep = [name for name, depth in depths.items() if depth > BACKLOG]
-    return Finding("queues", State.ATTENTION if deep else State.OK, said, WORKER + ",".join(deep) if deep else "")
+    return Finding("queues", State.ATTENTION if deep else State.OK, said, _workers_for(deep))
 
 
 async def _schedule(patient: Patient) -> Finding:
@@ -211,7 +222,7 @@ async def _schedule(patient: Patient) -> Finding:
     if not row.items:
         return Finding("schedule", State.OK, "no Item waits for its dispatch")
     said = f"{row.items} Items are due and not dispatched, the longest for {row.seconds:.0f} s"
-    return Finding("schedule", State.WRONG, said, "celery -A worker beat")
+    return Finding("schedule", State.WRONG, said, (BEAT,))
 
 
 async def _audit(patient: Patient) -> Finding:
@@ -219,7 +230,7 @@ async def _audit(patient: Patient) -> Finding:
     if row.seconds < LATE_SECONDS:
         return Finding("audit", State.OK, f"{row.events} events wait to be sealed")
     said = f"{row.events} events wait to be sealed, the oldest for {row.seconds:.0f} s"
-    return Finding("audit", State.WRONG, said, f"{WORKER}audit")
+    return Finding("audit", State.WRONG, said, _workers_for(["audit"]))
 
 
 async def _breakers(patient: Patient) -> Finding:
@@ -229,7 +240,7 @@ async def _breakers(patient: Patient) -> Finding:
     said = "open: " + ", ".join(f"{row.scope} ({row.error_code})" for row in rows[:5])
     ours = any(row.scope == "plaid" for row in rows)
     command = f"manna syncs list --status failed --error-code {rows[0].error_code}"
-    return Finding("breakers", State.WRONG if ours else State.ATTENTION, said, command)
+    return Finding("breakers", State.WRONG if ours else State.ATTENTION, said, (command,))
 
 
 async def _items(patient: Patient) -> Finding:
@@ -238,7 +249,7 @@ async def _items(patient: Patient) -> Finding:
         return Finding("Items", State.OK, "none fails")
     said = ", ".join(f"{row.error_code} {row.items} ({row.waiting} wait for somebody)" for row in rows)
     command = f"manna syncs list --status failed --error-code {rows[0].error_code}"
-    return Finding("Items", State.ATTENTION, f"failing: {said}", command)
+    return Finding("Items", State.ATTENTION, f"failing: {said}", (command,))
 
 
 async def _plaid(patient: Patient) -> Finding:
@@ -248,14 +259,17 @@ async def _plaid(patient: Patient) -> Finding:
         await plaid.webhook_verification_key("doctor")
     except ClientRefusedError as error:
         return Finding(
-            "Plaid", State.WRONG, f"refuses us: {error.error_code}", "check PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV"
+            "Plaid",
+            State.WRONG,
+            f"refuses us ({error.error_code}): PLAID_CLIENT_ID, PLAID_SECRET or PLAID_ENV is wrong",
+            ("manna security validate",),
         )
     except RetryLaterError as error:
         return Finding(
             "Plaid",
             State.WRONG,
             f"{patient.settings.plaid_host} does not answer: {error.error_code}",
-            f"curl -sS {patient.settings.plaid_host}",
+            (f"curl -sS {patient.settings.plaid_host}",),
         )
     except SyncError:
         pass
@@ -276,7 +290,7 @@ async def _clock(patient: Patient) -> Finding:
         skews["Redis"] = _skew(seconds + microseconds / 1e6, began, time.time())
     said = ", ".join(f"{name} {skew:+.1f} s" for name, skew in skews.items())
     wrong = any(abs(skew) > SKEW_SECONDS for skew in skews.values())
-    return Finding("clock", State.WRONG if wrong else State.OK, said, "timedatectl status" if wrong else "")
+    return Finding("clock", State.WRONG if wrong else State.OK, said, ("timedatectl status",) if wrong else ())
 
 
 def _skew(theirs: float, began: float, ended: float) -> float:

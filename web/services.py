@@ -17,6 +17,7 @@ from core.plaid.webhook_keys import WebhookKeys
 from core.resources import Resources
 from core.settings import Settings
 from core.telemetry.fleet import Fleet
+from core.telemetry.metrics import install_metrics
 from core.webhooks.inbox import Inbox
 from web.limits import Counter
 from web.middleware.refusals import RefusalLog
@@ -100,6 +101,7 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
     Raises:
         ConfigurationError: production without a signing key, or one that is too short.
     """
+    install_metrics()
     async with AsyncExitStack() as stack:
         signing_keys = LiveSigningKeys(resources.settings)
         inbox = Inbox(resources)

@@ -1,6 +1,6 @@
 """Drops what is past its retention: whole months of the audit log, closed sync runs, remembered webhooks."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -13,7 +13,7 @@ from core.audit.events import AuditEventType
 from core.audit.outbox import log_audit_event
 from core.audit.sink import seal_outbox
 from core.database import Base, Database
-from core.models import AuditEvent, RunStatus, SyncRun, WebhookEvent
+from core.models import AuditEvent, Replay, RunStatus, SyncRun, WebhookEvent
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -32,6 +32,7 @@ class Pruned:
     partitions: tuple[str, ...]
     sync_runs: int
     webhook_events: int
+    replays: int
 
 
 async def prune(settings: Settings, database: Database) -> Pruned:
@@ -43,8 +44,9 @@ async def prune(settings: Settings, database: Database) -> Pruned:
         await _drop_months(database, _ago(settings.audit_retention_days)),
         await _delete(database, SyncRun, runs),
         await _delete(database, WebhookEvent, webhooks),
+        await _delete(database, Replay, (Replay.finished_at < _ago(settings.sync_run_retention_days),)),
     )
-    log.info("pruned", partitions=pruned.partitions, sync_runs=pruned.sync_runs, webhook_events=pruned.webhook_events)
+    log.info("pruned", **asdict(pruned))
     return pruned
 
 

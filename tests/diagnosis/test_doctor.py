@@ -57,12 +57,11 @@ async def test_a_service_without_workers_names_what_to_start(settings, resources
         "queues",
         "clock",
     }
-    assert found["workers"]["command"].endswith(
-        "-Q sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance,audit"
-    )
-    assert found["beat"]["command"] == "celery -A worker beat"
+    queues = "sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance"
+    assert found["workers"]["commands"] == [f"celery -A worker worker -Q {queues}", "celery -A worker worker -Q audit"]
+    assert found["beat"]["commands"] == ["celery -A worker beat"]
     assert found["schedule"]["said"].startswith("1 Items are due and not dispatched")
-    assert found["audit"]["command"] == "celery -A worker worker -Q audit"
+    assert found["audit"]["commands"] == ["celery -A worker worker -Q audit"]
     assert found["breakers"]["said"] == "open: plaid (INVALID_API_KEYS)"
     assert found["Items"]["state"] == State.ATTENTION
     assert found["Items"]["said"] == "failing: ITEM_LOGIN_REQUIRED 1 (1 wait for somebody)"
@@ -101,7 +100,7 @@ def test_what_is_away_hides_nothing_else(monkeypatch):
     code, found = doctor()
     assert code == 1
     assert found["database"]["state"] == State.WRONG
-    assert found["keys"]["command"] == "manna keys generate"
+    assert found["keys"]["commands"] == ["manna keys generate"]
     assert found["redis"]["state"] == State.OK
     assert "migrations" not in found
 
@@ -109,7 +108,21 @@ def test_what_is_away_hides_nothing_else(monkeypatch):
 async def test_an_old_schema_names_the_migration(resources, settings):
     await run(resources, "UPDATE alembic_version SET version_num = '20250901_0000'")
     _, found = doctor()
-    assert found["migrations"]["command"] == "alembic upgrade head"
+    assert found["migrations"]["commands"] == ["alembic upgrade head"]
+    assert "schedule" not in found
+
+
+def test_a_person_gets_whole_lines_to_copy(settings):
+    environment = {**os.environ, "COLUMNS": "60"}
+    command = [sys.executable, "-m", "cli", "doctor"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    _, following = shown.stdout.split("Next:\n")
+    queues = "sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance"
+    assert following.splitlines()[:3] == [
+        f"  celery -A worker worker -Q {queues}",
+        "  celery -A worker worker -Q audit",
+        "  celery -A worker beat",
+    ]
 
 
 def test_a_clock_is_only_blamed_for_what_is_certain():

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from core.audit.retention import prune
 from core.errors import InstitutionIsDownError, NotFoundError, UserMustActError
 from core.models import ItemStatus, ReplayStatus
 from core.sync.replay import Selection, advance, create_replay, find_replay, list_replays, preview, resume, stop
@@ -205,3 +206,17 @@ async def test_an_item_whose_access_is_gone_is_not_replayed(fleet, resources):
     assert await advance(resources) == 0
     found = await find_replay(resources.database, replay_id)
     assert (found["status"], found["failed_by_code"]) == (ReplayStatus.FINISHED, {"ITEM_IS_GONE": 1})
+
+
+async def test_finished_replays_go_with_the_run_history(fleet, resources):
+    item_ids = await fleet.add(2)
+    await fleet.fail(item_ids)
+    await create_replay(resources, Selection(ids=(item_ids[0],)), "operator:jo", FAST)
+    await fleet.succeed(item_ids[:1])
+    await advance(resources)
+    kept = await create_replay(resources, Selection(ids=(item_ids[1],)), "operator:jo", FAST)
+    await fleet.run("UPDATE replays SET created_at = now() - interval '1 year'")
+    await fleet.run("UPDATE replays SET finished_at = now() - interval '1 year' WHERE finished_at IS NOT NULL")
+    assert (await prune(resources.settings, resources.database)).replays == 1
+    assert [one["id"] for one in await list_replays(resources.database)] == [kept["id"]]
+    assert await fleet.all("SELECT item_id FROM replay_items") == [(item_ids[1],)]

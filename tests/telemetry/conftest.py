@@ -10,10 +10,10 @@ from core.telemetry import metrics as process_metrics
 @pytest.fixture
 def metrics():
     """This process counts until the test's end."""
-    before = list(counting._installed)
-    yield process_metrics.install_metrics()
+    before = list(process_metrics._installed), list(counting._installed)
     process_metrics._installed.clear()
-    counting._installed[:] = before
+    yield process_metrics.install_metrics()
+    process_metrics._installed[:], counting._installed[:] = before
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """The fleet's state, as one page tells it."""
 
+import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
+import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
@@ -34,6 +36,11 @@ async def fetch(settings, resources):
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     return answer.text
+
+
+def lint(page):
+    command = ["promtool", "check", "metrics"]
+    return subprocess.run(command, input=page, capture_output=True, text=True, check=False).stderr.splitlines()
 
 
 async def run(resources, statement, **values):
@@ -100,11 +107,22 @@ async def test_the_page_tells_the_state_and_no_ids(metrics, read, settings, reso
         assert private not in page
 
 
+@pytest.mark.extras("promtool")
+async def test_prometheus_finds_the_names_good(metrics, settings, resources):
+    page = await fetch(settings, resources)
+    # Python's and the process's own are prometheus_client's.
+    assert [line for line in lint(page) if not line.startswith(("python_", "process_"))] == []
+
+
 async def test_every_family_is_on_the_page(metrics, settings, resources):
     page = await fetch(settings, resources)
     assert {family.name for family in FAMILIES if f"# TYPE {family.name} gauge" in page} == {
         family.name for family in FAMILIES
     }
+
+
+async def test_prometheus_needs_no_certificate(metrics, settings, resources):
+    assert "manna_items" in await fetch(settings.model_copy(update={"require_https": True}), resources)
 
 
 async def test_the_page_outlives_redis_and_the_database(metrics, read, settings, resources):
