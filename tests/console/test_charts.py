@@ -27,7 +27,7 @@ def test_columns_are_as_high_as_their_figures_and_stay_inside(counts):
         assert bar.height == pytest.approx(room * count / highest, abs=0.01)
         assert plot.left <= bar.x
         assert bar.x + bar.width <= plot.right
-        assert charts.TOP - 0.02 <= bar.y
+        assert bar.y >= charts.TOP - 0.02
         assert bar.y + bar.height <= plot.height - charts.BOTTOM + 0.02
 
 

@@ -9,6 +9,9 @@ from web.console.page_route import PageRoute
 from web.console.rendering import render
 from web.services import services_of
 
+# A person waits longer than an orchestrator before a part is called hanging.
+PATIENCE_SECONDS = 3.0
+
 router = APIRouter(prefix="/console", route_class=PageRoute)
 
 
@@ -17,7 +20,7 @@ async def show(request: Request, session: ItemsVisitor) -> Response:
     """Show freshness, throughput, failures, what is held back, and the lag of everything that can lag."""
     services = services_of(request)
     overview = await services.overview()
-    parts = await services.probes.find()
+    parts = await services.probes.find(patience=PATIENCE_SECONDS)
     facts = {
         "overview": overview,
         "parts": parts,
