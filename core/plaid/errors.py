@@ -4,6 +4,8 @@ Source: plaid.com/docs/errors. Most of them, log-in and institution errors inclu
 tells nothing; `RATE_LIMIT_EXCEEDED` is an `error_type`, and its codes are many.
 """
 
+import re
+
 import msgspec
 
 from core.errors import (
@@ -18,7 +20,9 @@ from core.errors import (
     UserMustActError,
 )
 
-CURSOR_OF_ANOTHER_ITEM = "cursor not associated with access_token"
+# `cursor not associated with access_token`, and whatever Plaid says of one that expired: the code is INVALID_FIELD for
+# all of them, and a cursor is the only field of ours that Plaid has made itself.
+CURSOR = re.compile("cursor", re.IGNORECASE)
 
 BY_CODE: dict[str, type[SyncError]] = {
     "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION": RestartPaginationError,
@@ -65,6 +69,9 @@ BY_TYPE: dict[str, type[SyncError]] = {
 }
 SERVER_ERRORS = range(500, 600)
 TOO_MANY_REQUESTS = 429
+LONGEST_WAIT_SECONDS = 14_400.0
+# Names and ids as Plaid writes them. What else stands in their place is a gateway's, and may fit no column.
+WORD = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 class ErrorBody(msgspec.Struct):
@@ -80,19 +87,29 @@ def classify(status: int, body: bytes | str, retry_after: str | None = None) -> 
     """Return the error of ours, with its verdict, for an answer of Plaid's that is not 2xx."""
     try:
         told = msgspec.json.decode(body, type=ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         told = ErrorBody()
     kind = _kind(status, told)
     return kind(
-        told.error_code or f"HTTP_{status}",
-        error_type=told.error_type or "HTTP",
-        request_id=told.request_id,
-        retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else None,
+        _word(told.error_code) or f"HTTP_{status}",
+        error_type=_word(told.error_type) or "HTTP",
+        request_id=_word(told.request_id),
+        retry_after=_seconds(retry_after),
     )
 
 
+def _word(text: str | None) -> str | None:
+    return text if text and WORD.fullmatch(text) else None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if not retry_after or not retry_after.isdecimal():
+        return None
+    return min(float(retry_after), LONGEST_WAIT_SECONDS)
+
+
 def _kind(status: int, told: ErrorBody) -> type[SyncError]:
-    if told.error_code == "INVALID_FIELD" and CURSOR_OF_ANOTHER_ITEM in (told.error_message or ""):
+    if told.error_code == "INVALID_FIELD" and CURSOR.search(told.error_message or ""):
         return RestartFromEmptyCursorError
     if (by_body := _known(told.error_type, told.error_code)) is not None:
         return by_body

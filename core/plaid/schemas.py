@@ -24,6 +24,7 @@ class AddedTransaction(msgspec.Struct, gc=False):
     amount: float
     date: dt.date
     pending: bool
+    pending_transaction_id: Annotated[str, msgspec.Meta(max_length=512)] | None = None
     datetime: dt.datetime | None = None
     authorized_date: dt.date | None = None
     authorized_datetime: dt.datetime | None = None
@@ -129,10 +130,8 @@ def decode_page(body: bytes) -> tuple[SyncPage, bytes, list[Rejected]]:
         body = ESCAPE.sub(_storable, body)
     try:
         return _page.decode(body), body, []
-    except msgspec.ValidationError:
-        return _sifted(body)
     except MALFORMED:
-        raise RetryLaterError("MALFORMED_ANSWER") from None
+        return _sifted(body)
 
 
 def _storable(escape: "re.Match[bytes]") -> bytes:

@@ -55,7 +55,7 @@ APPLY = """
 ended AS (
     SELECT key, transaction_id FROM gone
     UNION
-    SELECT key, pending_transaction_id FROM said WHERE pending_transaction_id IS NOT NULL
+    SELECT key, pending_transaction_id FROM said WHERE pending_transaction_id <> transaction_id
 ),
 upserted AS (
     INSERT INTO transactions (item_id, {transaction_columns}, removed_at)
@@ -80,7 +80,8 @@ ON CONFLICT (item_id, account_id) DO UPDATE SET {account_updates}, updated_at = 
 BORN_REMOVED = """CASE WHEN field.pending AND EXISTS (
         SELECT FROM transactions AS posted
         WHERE posted.item_id = {key} AND posted.pending_transaction_id = field.transaction_id
-            AND posted.removed_at IS NULL AND {posted} NOT IN (SELECT {ended} FROM ended)
+            AND posted.transaction_id <> field.transaction_id AND posted.removed_at IS NULL
+            AND {posted} NOT IN (SELECT {ended} FROM ended)
     ) THEN now() END"""
 
 

@@ -41,9 +41,11 @@ class OpenBreakers:
     probes: dict[str, UUID | None]
 
     def holds(self, item: PlaidItem) -> bool:
-        """Tell whether the Item must not be synced now."""
-        scopes = (PLAID, f"{INSTITUTION}{item.institution_id}")
-        return any(scope in self.probes and self.probes[scope] != item.id for scope in scopes)
+        """Tell whether the Item must not be synced now; who is tried for one scope is let through by every other."""
+        # Otherwise two open breakers would hold back each other's probes for ever.
+        if item.id in self.probes.values():
+            return False
+        return PLAID in self.probes or f"{INSTITUTION}{item.institution_id}" in self.probes
 
     @property
     def institutions(self) -> list[str]:
@@ -114,7 +116,7 @@ async def count_success(connection: AsyncConnection, institution_ids: Iterable[s
     if not (await connection.execute(select(CircuitBreaker.scope).where(known).limit(1))).first():
         return []
     await connection.execute(delete(CircuitBreaker).where(known, CircuitBreaker.state == BreakerState.COUNTING))
-    values = {"state": BreakerState.RELEASING, "probe_item_id": None, "failures": 0}
+    values = {"state": BreakerState.RELEASING, "probe_item_id": None, "failures": 0, "opened_at": None}
     released = update(CircuitBreaker).where(known, CircuitBreaker.state == BreakerState.OPEN).values(values)
     closed = [scope for (scope,) in await connection.execute(released.returning(CircuitBreaker.scope))]
     for scope in closed:
@@ -127,14 +129,13 @@ async def count_success(connection: AsyncConnection, institution_ids: Iterable[s
 async def claim_probes(connection: AsyncConnection) -> list[UUID]:
     """Choose an Item to try for each open breaker whose time it is, and return those Items."""
     row = CircuitBreaker
-    rest = timedelta(seconds=jittered(FIRST_PROBE_SECONDS, 0.25))
-    # Of seconds: SQLAlchemy has given up dividing intervals.
-    half = func.make_interval(0, 0, 0, 0, 0, 0, func.extract("epoch", func.now() - row.opened_at) / 2)
-    doubled = func.least(half + rest, timedelta(seconds=LONGEST_PROBE_SECONDS))
+    open_for = func.extract("epoch", func.now() - row.opened_at)
+    seconds = func.least(open_for / 2 + jittered(FIRST_PROBE_SECONDS, 0.25), LONGEST_PROBE_SECONDS)
+    rest = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     due = (
         update(row)
         .where(row.state == BreakerState.OPEN, row.probe_at <= func.now())
-        .values(probe_at=func.now() + doubled, probe_item_id=None)
+        .values(probe_at=func.now() + rest, probe_item_id=None)
     )
     scopes = [scope for (scope,) in await connection.execute(due.returning(row.scope))]
     chosen: list[UUID] = []

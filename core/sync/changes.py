@@ -42,4 +42,4 @@ async def fetch_changes(resources: Resources, run: OpenRun, token: str) -> Pages
             log.warning("cursor_refused_again", **facts)
             raise OperatorMustActError("CURSOR_REFUSED_AGAIN", request_id=error.request_id) from None
         log.warning("cursor_refused_pulling_everything", **facts)
-    return await fetch_everything(source, token)
+    return await fetch_everything(source, token, run.item.update_status)

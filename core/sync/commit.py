@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.audit import AuditContext, AuditEventType
 from core.audit.outbox import Event, log_audit_events
 from core.database import Database
-from core.errors import VersionConflictError
+from core.errors import RetryLaterError, VersionConflictError
 from core.models import PlaidItem
 from core.resources import Resources
 from core.sync.apply import apply_pages
@@ -22,7 +22,7 @@ from core.sync.pages import Pages
 from core.sync.quarantine import is_unstorable, keep_rejected, sift
 from core.sync.runs import OpenRun
 from core.sync.schedule import seconds_until_next
-from core.sync.staging import move_staged, stage_pages, unstage
+from core.sync.staging import Staged, move_staged, stage_pages, unstage
 
 # Beyond this many pages (10,000 transactions) the rows are made before the transaction that shows them.
 STAGED_PAGES = 20
@@ -57,6 +57,8 @@ moved AS (
             ELSE now() + make_interval(secs => asked.rest) END,
         updated_at = now()
     FROM asked WHERE item.id = asked.item_id AND item.version = asked.read_version
+        -- Nobody brings an Item back that was removed while its pages were fetched.
+        AND item.status NOT IN ('revoked', 'removed')
     RETURNING asked.run_id, item.version
 )
 UPDATE sync_runs AS run SET
@@ -111,7 +113,8 @@ async def commit_run(resources: Resources, run: OpenRun, pages: Pages) -> None:
     and the rest is committed without it.
 
     Raises:
-        VersionConflictError: somebody else committed first; nothing was written.
+        VersionConflictError: somebody else committed or removed the Item first; nothing was written.
+        RetryLaterError: `UNSTORABLE_ANSWER`: no entry of it can be blamed.
     """
     interval = resources.settings.sync_interval_seconds
     commit = Commit(run, pages, seconds_until_next(run.item, pages.update_status, run.started_at, interval))
@@ -120,10 +123,19 @@ async def commit_run(resources: Resources, run: OpenRun, pages: Pages) -> None:
     except DBAPIError as error:
         if not is_unstorable(error):
             raise
-        await sift(resources.database, pages)
-        await _store(resources, commit)
+        await _store_sifted(resources, commit)
     work = Work(pages.count, pages.added, pages.modified, pages.removed, pages.restarts)
     run.outcome = Outcome.committed(work)
+
+
+async def _store_sifted(resources: Resources, commit: Commit) -> None:
+    await sift(resources.database, commit.pages)
+    try:
+        await _store(resources, commit)
+    except DBAPIError as error:
+        if not is_unstorable(error):
+            raise
+        raise RetryLaterError("UNSTORABLE_ANSWER", request_id=commit.pages.request_id) from None
 
 
 async def _store(resources: Resources, commit: Commit) -> None:
@@ -143,9 +155,9 @@ async def _commit_shared(database: Database, commits: Sequence[Commit]) -> Seque
 
 
 async def _commit_staged(database: Database, commit: Commit) -> VersionConflictError | None:
-    accounts = await stage_pages(database, commit.run.id, commit.pages)
     try:
-        (result,) = await _transact(database, [commit], partial(_apply_staged, accounts))
+        staged = await stage_pages(database, commit.run.id, commit.pages)
+        (result,) = await _transact(database, [commit], partial(_apply_staged, staged))
     finally:
         await unstage(database, commit.run.id)
     return result
@@ -176,10 +188,11 @@ async def _apply_in_turn(connection: AsyncConnection, commits: list[Commit]) -> 
         await keep_rejected(connection, commit.item.id, commit.run.id, commit.pages.rejected)
 
 
-async def _apply_staged(accounts: bytes, connection: AsyncConnection, commits: list[Commit]) -> None:
+async def _apply_staged(staged: Staged, connection: AsyncConnection, commits: list[Commit]) -> None:
     for commit in commits:
-        await move_staged(connection, commit.item.id, commit.run.id, commit.pages)
-        await apply_pages(connection, [(commit.item.id, accounts)])
+        full = commit.pages.is_full_pull
+        await move_staged(connection, commit.item.id, commit.run.id, staged, is_full_pull=full)
+        await apply_pages(connection, [(commit.item.id, staged.accounts)])
         await keep_rejected(connection, commit.item.id, commit.run.id, commit.pages.rejected)
 
 

@@ -11,6 +11,8 @@ FIRST_BACKOFF_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 4 * 3600
 PATIENCE_SECONDS = {Verdict.OPERATOR_MUST_ACT: 900, Verdict.INSTITUTION_IS_DOWN: 3600}
 STATUS = {Verdict.USER_MUST_ACT: ItemStatus.NEEDS_REAUTH, Verdict.ITEM_IS_GONE: ItemStatus.REVOKED}
+# Our own limiter said no before Plaid was asked.
+OUTBOUND_BUDGET = "OUTBOUND_BUDGET"
 # About two days of trying: then the Item is set aside, listed, and waits for a webhook or a person.
 MOST_FAILURES = 20
 
@@ -21,7 +23,8 @@ def health_after(error: SyncError, failures: int, status: ItemStatus) -> dict[st
     Only a verdict about the Item itself changes its status; what the network, Plaid or our own keys did does not,
     until it has failed twenty times in a row. An institution's or our own outage counts for no Item.
     """
-    is_items_own = error.verdict is not Verdict.INSTITUTION_IS_DOWN and not isinstance(error, ClientRefusedError)
+    is_ours = isinstance(error, ClientRefusedError) or error.error_code == OUTBOUND_BUDGET
+    is_items_own = error.verdict is not Verdict.INSTITUTION_IS_DOWN and not is_ours
     failed = failures + is_items_own
     status = ItemStatus.ERROR if failed >= MOST_FAILURES else STATUS.get(error.verdict, status)
     waits_for_somebody = error.verdict in STATUS or status is ItemStatus.ERROR

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from core.errors import RestartFromEmptyCursorError, RestartPaginationError, RetryLaterError
 from core.identity import jittered
 from core.plaid.schemas import Rejected, SyncPage, decode_page
+from core.sync.schedule import INCOMPLETE
 
 MAX_RESTARTS = 5
 RESTART_SECONDS = 0.1
@@ -118,35 +119,48 @@ async def fetch_pages(plaid: PageSource, token: str, cursor: str | None) -> Page
     raise kind(last.error_code, error_type=last.error_type, request_id=last.request_id)
 
 
-async def fetch_everything(plaid: PageSource, token: str) -> Pages:
+async def fetch_everything(plaid: PageSource, token: str, known_status: str | None) -> Pages:
     """Return all pages from the empty cursor: the whole of what Plaid has.
 
+    `known_status` is how far Plaid had come with the history before. An answer behind it, or without a cursor, is
+    not the whole: what it does not name has not vanished.
+
     Raises:
+        RetryLaterError: `HISTORY_INCOMPLETE`.
         SyncError: as `fetch_pages`, without a cursor that could be refused.
     """
     pages = await fetch_pages(plaid, token, None)
+    fell_back = pages.update_status in INCOMPLETE and known_status not in {None, *INCOMPLETE}
+    if pages.next_cursor is None or fell_back:
+        pages.__exit__(None, None, None)
+        raise RetryLaterError("HISTORY_INCOMPLETE", request_id=pages.request_id)
     pages.is_full_pull = True
     return pages
 
 
 async def _walk(plaid: PageSource, token: str, cursor: str | None, pages: Pages) -> None:
     has_more = True
+    passed = {cursor}
     coming = asyncio.ensure_future(plaid.transactions_sync(token, cursor))
     try:
         while has_more:
             page, body, rejected = decode_page(await coming)
             has_more = page.has_more
             if has_more:
-                cursor = _following(page, cursor)
+                cursor = _following(page, passed)
                 # On its way while this one is put aside.
                 coming = asyncio.ensure_future(plaid.transactions_sync(token, cursor))
             pages.append(body, page)
             pages.rejected += rejected
     finally:
         coming.cancel()
+    if pages.next_cursor is None and pages.added + pages.modified + pages.removed:
+        # Rows whose cursor is not known would be told again, but not their removal: Plaid would think us without them.
+        raise RetryLaterError("CURSOR_MISSING", request_id=pages.request_id)
 
 
-def _following(page: SyncPage, cursor: str | None) -> str:
-    if not page.next_cursor or page.next_cursor == cursor:
+def _following(page: SyncPage, passed: set[str | None]) -> str:
+    if not page.next_cursor or page.next_cursor in passed:
         raise RetryLaterError("PAGINATION_DOES_NOT_ADVANCE", request_id=page.request_id)
+    passed.add(page.next_cursor)
     return page.next_cursor

@@ -20,10 +20,10 @@ from core.plaid.schemas import SHAPES, LoosePage, Rejected, loose_page, without
 from core.sync.apply import parts
 from core.sync.pages import Pages
 
-# PostgreSQL's classes for data that it cannot take: data exceptions, an empty mandatory field, a key too long.
-UNSTORABLE_CLASS = "22"
-UNSTORABLE = frozenset({"23502", "54000"})
+# PostgreSQL's classes for data that it cannot take: data exceptions, too long or too deep, an empty mandatory field.
+UNSTORABLE = ("22", "54", "23502")
 CHECK_TRANSACTIONS = "SELECT FROM jsonb_to_recordset(convert_from(:entries, 'UTF8')::jsonb) AS ({transaction_fields})"
+CHECK_REMOVED = "SELECT convert_from(:entries, 'UTF8')::jsonb"
 CHECK_ACCOUNTS = """
 SELECT {account_values}
 FROM jsonb_to_recordset(convert_from(:entries, 'UTF8')::jsonb) AS field ({account_fields})
@@ -33,7 +33,7 @@ FROM jsonb_to_recordset(convert_from(:entries, 'UTF8')::jsonb) AS field ({accoun
 def is_unstorable(error: DBAPIError) -> bool:
     """Tell whether it is the data that PostgreSQL refused."""
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    return state.startswith(UNSTORABLE_CLASS) or state in UNSTORABLE
+    return state.startswith(UNSTORABLE)
 
 
 async def sift(database: Database, pages: Pages) -> None:
@@ -43,7 +43,8 @@ async def sift(database: Database, pages: Pages) -> None:
         page = loose_page(body)
         rejected = await _unreadable(database, page)
         pages.rejected += rejected
-        bodies.append(without(page, rejected) if rejected else body)
+        # Written anew in any case: what stands beside the lists is not ours, and may be the trouble.
+        bodies.append(without(page, rejected))
     pages.replace(bodies)
 
 
@@ -78,7 +79,6 @@ async def _unreadable(database: Database, page: LoosePage) -> list[Rejected]:
         return [
             Rejected(place, bytes(entry), reason)
             for place in SHAPES
-            if place != "removed"
             for entry, reason in await _search(connection, place, getattr(page, place))
         ]
 
@@ -109,4 +109,5 @@ async def _refusal(connection: AsyncConnection, place: str, entries: list[msgspe
 
 @cache
 def _check(place: str) -> TextClause:
-    return text((CHECK_ACCOUNTS if place == "accounts" else CHECK_TRANSACTIONS).format(**parts()))
+    checks = {"accounts": CHECK_ACCOUNTS, "removed": CHECK_REMOVED}
+    return text(checks.get(place, CHECK_TRANSACTIONS).format(**parts()))

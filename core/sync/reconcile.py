@@ -94,7 +94,8 @@ async def reconcile(resources: Resources, item_id: UUID, *, repair: bool) -> Dri
         run = await open_run(resources, item_id, SyncTrigger.MANUAL)
         found = Found(0, ())
         async with failure_recorded(resources, run):
-            with await fetch_everything(page_source(resources, run), run.item.plaid_access_token) as everything:
+            token, source = run.item.plaid_access_token, page_source(resources, run)
+            with await fetch_everything(source, token, run.item.update_status) as everything:
                 found = await _compare(resources, run, everything)
                 lease.ensure_held()
                 await _settle(resources, run, everything, len(found.differences), repair=repair)

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
@@ -139,7 +139,10 @@ async def _set_health(session: AsyncSession, run: OpenRun, error: SyncError) -> 
     if error.verdict is Verdict.INSTITUTION_IS_DOWN:
         health["parked_at"] = func.now()
     # Not over the head of a rival that succeeded meanwhile.
-    unchanged = (PlaidItem.id == run.item.id, PlaidItem.version == run.item.version)
+    unchanged = (PlaidItem.id == run.item.id, PlaidItem.version == run.item.version, PlaidItem.status.not_in(GONE))
+    # Whoever asked after the run began may know better than it does: the user has logged in, Plaid has more to say.
+    is_asked = PlaidItem.sync_requested_at > run.started_at
+    health["next_sync_at"] = case((is_asked, func.now()), else_=health["next_sync_at"])
     await session.execute(
         update(PlaidItem).where(*unchanged).values(**health, updated_at=func.now()),
         execution_options={"synchronize_session": False},

@@ -5,6 +5,7 @@ of JSON. Staged rows are nobody's until they are moved; a run that dies leaves t
 """
 
 from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -23,17 +24,22 @@ STAGE = """
 dropped AS (
     INSERT INTO staged_transactions (run_id, transaction_id, gone) SELECT key, transaction_id, true FROM gone
     ON CONFLICT (run_id, transaction_id) DO UPDATE SET gone = true
+    RETURNING xmax = 0 AS is_new
+),
+kept AS (
+    INSERT INTO staged_transactions (run_id, gone, {transaction_columns})
+    SELECT key, false, {transaction_values} FROM said AS field
+    ON CONFLICT (run_id, transaction_id) DO UPDATE SET gone = false, {transaction_updates}
+    RETURNING xmax = 0 AS is_new
 )
-INSERT INTO staged_transactions (run_id, gone, {transaction_columns})
-SELECT key, false, {transaction_values} FROM said AS field
-ON CONFLICT (run_id, transaction_id) DO UPDATE SET gone = false, {transaction_updates}
+SELECT count(*) FILTER (WHERE is_new) FROM (SELECT is_new FROM dropped UNION ALL SELECT is_new FROM kept) AS staged
 """
 MOVE = """
 WITH ended AS (
     SELECT transaction_id FROM staged_transactions WHERE run_id = :run_id AND gone
     UNION
     SELECT pending_transaction_id FROM staged_transactions
-    WHERE run_id = :run_id AND NOT gone AND pending_transaction_id IS NOT NULL
+    WHERE run_id = :run_id AND NOT gone AND pending_transaction_id <> transaction_id
 ),
 upserted AS (
     INSERT INTO transactions (item_id, {transaction_columns}, removed_at)
@@ -61,27 +67,38 @@ COUNT = "SELECT count(*) FROM staged_transactions WHERE run_id = :run_id"
 EMPTY = b'{"added":[],"modified":[],"removed":[],"accounts":'
 
 
-async def stage_pages(database: Database, run_id: UUID, pages: Pages) -> bytes:
-    """Make the rows of all pages ready, a short transaction each, and return a page that holds all their accounts."""
+class Staged(NamedTuple):
+    """What waits in the staging table: a page that holds all accounts, and how many rows there must be."""
+
+    accounts: bytes
+    rows: int
+
+
+async def stage_pages(database: Database, run_id: UUID, pages: Pages) -> Staged:
+    """Make the rows of all pages ready, a short transaction each."""
     accounts: dict[bytes, msgspec.Raw] = {}
+    rows = 0
     for body in pages:
         accounts |= {bytes(account): account for account in loose_page(body).accounts}
         async with database.connection() as connection:
-            await connection.execute(_stage(), parameters([(run_id, body)]))
-    return EMPTY + msgspec.json.encode(list(accounts.values())) + b"}"
+            rows += (await connection.execute(_stage(), parameters([(run_id, body)]))).scalar_one()
+    return Staged(EMPTY + msgspec.json.encode(list(accounts.values())) + b"}", rows)
 
 
-async def move_staged(connection: AsyncConnection, item_id: UUID, run_id: UUID, pages: Pages) -> None:
-    """Put a run's staged rows in their place, in the caller's transaction.
+async def move_staged(
+    connection: AsyncConnection, item_id: UUID, run_id: UUID, staged: Staged, *, is_full_pull: bool
+) -> None:
+    """Put a run's staged rows in their place, in the caller's transaction, which holds the run's row already.
 
     Raises:
-        RetryLaterError: `STAGED_ROWS_LOST`: PostgreSQL restarted since, which empties the staging table.
+        RetryLaterError: `STAGED_ROWS_LOST`: some are missing, since PostgreSQL restarted and emptied the table, or
+            the sweep took this run for lost.
     """
-    staged = (await connection.execute(text(COUNT), {"run_id": run_id})).scalar_one()
-    if pages.added + pages.modified + pages.removed and not staged:
+    found = (await connection.execute(text(COUNT), {"run_id": run_id})).scalar_one()
+    if found != staged.rows:
         raise RetryLaterError("STAGED_ROWS_LOST")
     given = {"item_id": item_id, "run_id": run_id}
-    if pages.is_full_pull:
+    if is_full_pull:
         await connection.execute(text(BURY_UNNAMED), given)
     await connection.execute(_move(), given)
 

@@ -41,18 +41,24 @@ async def sweep(resources: Resources) -> int:
 
 
 async def _close(connection: AsyncConnection, lost: dict[UUID, UUID]) -> int:
+    # A worker that is alive after all holds the rows that it is committing: they are stepped over, not waited for.
+    free = select(PlaidItem.id).where(PlaidItem.id.in_(lost.values()))
+    items = set(await connection.scalars(free.with_for_update(key_share=True, skip_locked=True)))
+    running = select(SyncRun.id).where(
+        SyncRun.id.in_([run_id for run_id, item_id in lost.items() if item_id in items]),
+        SyncRun.status == RunStatus.RUNNING,
+    )
+    runs = list(await connection.scalars(running.with_for_update(skip_locked=True)))
     values = {
         "status": RunStatus.FAILED,
         "finished_at": func.clock_timestamp(),
         "error_type": "MANNA",
         "error_code": "WORKER_LOST",
     }
-    still_running = (SyncRun.id.in_(lost), SyncRun.status == RunStatus.RUNNING)
-    closed = await connection.execute(update(SyncRun).where(*still_running).values(values).returning(SyncRun.item_id))
-    items = [item_id for (item_id,) in closed]
+    await connection.execute(update(SyncRun).where(SyncRun.id.in_(runs)).values(values))
     # Not those that wait for somebody: their time is empty.
-    waiting = (PlaidItem.id.in_(items), PlaidItem.next_sync_at > func.now())
+    waiting = (PlaidItem.id.in_([lost[run_id] for run_id in runs]), PlaidItem.next_sync_at > func.now())
     await connection.execute(update(PlaidItem).where(*waiting).values(next_sync_at=func.now()))
-    await connection.execute(delete(STAGED).where(STAGED.c.run_id.in_(lost)))
-    log.warning("runs_of_lost_workers_closed", runs=len(items))
-    return len(items)
+    await connection.execute(delete(STAGED).where(STAGED.c.run_id.in_(runs)))
+    log.warning("runs_of_lost_workers_closed", runs=len(runs))
+    return len(runs)
