@@ -98,7 +98,8 @@ class PlaidClient:
 
     def _read(self, response: Any) -> bytes:
         # The server waits with a large body until there is room: sixty-four of them at once are a worker's memory.
-        if int(response.headers.get("Content-Length") or LARGE_BYTES) < LARGE_BYTES:
+        length = response.headers.get("Content-Length") or ""
+        if length.isdecimal() and int(length) < LARGE_BYTES:
             content: bytes = response.data
         else:
             with self._large:

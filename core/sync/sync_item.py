@@ -14,11 +14,12 @@ from core.sync.runs import failure_recorded, open_run
 async def sync_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -> Outcome:
     """Bring one Item up to date with Plaid: all of its changes and the new cursor are committed, or nothing is.
 
-    Whoever runs it twice, at once or again, changes nothing the second time. Never raises for what Plaid, the
-    network or a rival does: the outcome, the run in `sync_runs` and the Item's health tell.
+    Whoever runs it twice, at once or again, changes nothing the second time. Never raises for what Plaid or a rival
+    does: the outcome, the run in `sync_runs` and the Item's health tell.
 
     Raises:
         NotFoundError: there is no such Item, or it was removed.
+        RedisError, DBAPIError: Redis or PostgreSQL is away; the Item stays due.
     """
     async with lease_item(resources, item_id, trigger) as lease:
         if lease is None:

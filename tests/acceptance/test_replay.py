@@ -46,8 +46,9 @@ def test_what_a_wrong_key_broke_is_replayed_after_it_is_mended(settings, tmp_pat
         wrong = {**os.environ, "MANNA_ENCRYPTION_KEY": EncryptionKeyProvider.generate_key()}
         start(supervisor, "wrong", worker, tmp_path / "wrong", "ready", env=wrong)
         manna("items", "sync", "--all")
-        supervisor.wait_ready("wrong", lambda: manna("syncs", "list", "--json").count("DECRYPTION_FAILED") == 5)
+        supervisor.wait_ready("wrong", lambda: (tmp_path / "wrong").read_text().count("sync_done") == 5)
         supervisor.stop("wrong")
+        assert manna("syncs", "list", "--status", "failed", "--json").count("DECRYPTION_FAILED") == 5
 
         start(supervisor, "worker", worker, tmp_path / "worker", "ready")
         beat = [*CELERY, "beat", "-s", str(tmp_path / "schedule")]

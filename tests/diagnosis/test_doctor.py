@@ -9,8 +9,9 @@ import time
 import pytest
 from sqlalchemy import text
 
-from core.diagnosis import State, _skew
+from core.diagnosis import State, _skew, diagnose
 from core.items.registration import NewItem, register_items
+from core.settings import load_settings
 from core.sync.due import dispatch_due
 from devstack.places import free_port
 from devstack.processes import open_supervisor
@@ -107,8 +108,8 @@ def test_what_is_away_hides_nothing_else(monkeypatch):
 
 async def test_an_old_schema_names_the_migration(resources, settings):
     await run(resources, "UPDATE alembic_version SET version_num = '20250901_0000'")
-    _, found = doctor()
-    assert found["migrations"]["commands"] == ["alembic upgrade head"]
+    found = {finding.part: finding async for finding in diagnose(load_settings())}
+    assert found["migrations"].commands == ("alembic upgrade head",)
     assert "schedule" not in found
 
 
