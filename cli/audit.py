@@ -20,9 +20,10 @@ from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.audit.chain import SealedEvent
 from core.audit.checkpoints import Checkpoint, export_checkpoints
 from core.audit.export import ExportFormat, as_fields, as_lines
+from core.audit.proof import prove_chain
 from core.audit.reading import Selection, read_newest, read_selected
-from core.audit.signing import load_public_keys, load_signing_key
-from core.audit.verification import Verification, verify_chain
+from core.audit.signing import load_signing_key
+from core.audit.verification import Verification
 from core.errors import MannaError
 from core.resources import Resources
 from core.settings import load_settings
@@ -107,18 +108,12 @@ def verify(
 
 async def _verify(resources: Resources, outside: list[Checkpoint], progress: Progress) -> Verification:
     bar = progress.add_task("verifying", total=None)
-    keys = load_public_keys(resources.settings)
 
     def show(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total)
 
-    found = await verify_chain(resources.database, keys, outside=outside, progress=show)
-    if found.problem:
-        message, context = "Verification found the audit chain changed", AuditContext(reason=found.problem)
-        await log_audit_event(
-            AuditEventType.CHAIN_BROKEN, message, context=context, database=resources.database, actor=_actor()
-        )
-    return found
+    settings, database = resources.settings, resources.database
+    return await prove_chain(settings, database, _actor(), outside=outside, progress=show)
 
 
 def _read_checkpoints(file: Path) -> list[Checkpoint]:

@@ -13,6 +13,7 @@ from devstack.stack import Stack, link_items, open_stack
 from devstack.state import keep_state
 
 PAGES = {"console": "/console", "API docs": "/docs", "health": "/health"}
+SCOPES = ("items:read", "items:write", "syncs:read", "syncs:replay", "audit:read")
 NOT_FOUND = 404
 SERVER_ERROR = 500
 
@@ -26,6 +27,7 @@ def run_up(items: int = 10, transactions: int = 500) -> None:
             asyncio.run(_first_round(stack, narration, items))
             state = keep_state(stack.servers.directory, stack.environment)
             narration.summary(f"{items} Items are linked and synced", addresses(stack))
+            narration.say(f"log in     to the console with {_token(stack)}")
             narration.say(f"logs       {stack.servers.directory}/*.log")
             narration.say(f"manna      (set -a; . {state}; .venv/bin/manna items list)")
             narration.say("compare    make demo ARGS=--check-only")
@@ -41,6 +43,11 @@ def addresses(stack: Stack) -> dict[str, str]:
     found = {name: url for name, url in found.items() if _is_there(url)}
     # It has shown that it listens when it was started, and answers POST only.
     return {**found, "simulator": stack.simulator_url}
+
+
+def _token(stack: Stack) -> str:
+    scopes = [word for scope in SCOPES for word in ("--scope", scope)]
+    return stack.run("cli", "tokens", "issue", "--subject", "up", "--ttl", "12h", *scopes).strip()
 
 
 def _is_there(url: str) -> bool:

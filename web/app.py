@@ -10,6 +10,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from core.resources import Resources, open_resources
 from core.settings import Settings, load_settings
 from web import description, problems
+from web.console import app as console
 from web.middleware.authentication import Authentication
 from web.middleware.body_limit import BodyLimit
 from web.middleware.rate_limit import RateLimit
@@ -66,6 +67,7 @@ def make_app(settings: Settings | None = None, opener: Opener = open_resources) 
     for router in (link.link_tokens, link.router, items.router, syncs.router, events.router):
         api.include_router(router)
     app.include_router(api)
+    app.include_router(console.router)
     problems.install(app)
     description.install(app)
     return app

@@ -52,12 +52,12 @@ class Probe:
         self._asked_at = float("-inf")
         self._task: asyncio.Task[Finding] | None = None
 
-    async def find(self) -> Finding:
+    async def find(self, patience: float | None = None) -> Finding:
         """Return what the part says, said within the last second, or that it hangs."""
         if self._task is None or (self._task.done() and time.monotonic() - self._asked_at > FRESH_SECONDS):
             self._asked_at = time.monotonic()
             self._task = asyncio.create_task(self._answer())
-        done, _ = await asyncio.wait([self._task], timeout=PATIENCE_SECONDS)
+        done, _ = await asyncio.wait([self._task], timeout=PATIENCE_SECONDS if patience is None else patience)
         return self._task.result() if done else HANGING
 
     async def close(self) -> None:
@@ -91,10 +91,10 @@ class Probes:
         }
         self._probes = {name: Probe(ask) for name, ask in asked.items()}
 
-    async def find(self, *names: str) -> dict[str, Finding]:
-        """Return what the named parts say, all of them if none is named."""
+    async def find(self, *names: str, patience: float | None = None) -> dict[str, Finding]:
+        """Return what the named parts say within `patience` seconds, all of them if none is named."""
         chosen = {name: self._probes[name] for name in names or self._probes}
-        found = await asyncio.gather(*(probe.find() for probe in chosen.values()))
+        found = await asyncio.gather(*(probe.find(patience) for probe in chosen.values()))
         return dict(zip(chosen, found, strict=True))
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from starlette.requests import Request
 
 from core.access.signing_keys import SigningKeys, load_signing_keys
 from core.errors import MannaError
+from core.items.overview import Overview, read_overview
 from core.plaid.webhook_keys import WebhookKeys
 from core.resources import Resources
 from core.settings import Settings
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 
 SIGNING_KEYS_SECONDS = 30.0
 WEBHOOK_KEYS_SECONDS = 600.0
+OVERVIEW_SECONDS = 3.0
 
 
 class LiveSigningKeys:
@@ -49,6 +52,33 @@ class LiveSigningKeys:
             log.warning("signing_keys_not_refreshed", reason=str(error))
 
 
+class RecentOverview:
+    """The fleet's overview, at most three seconds old: read once for all who look at the same time."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._database = resources.database
+        self._task: asyncio.Task[Overview] | None = None
+        self._asked_at = float("-inf")
+
+    async def __call__(self) -> Overview:
+        """Return it.
+
+        Raises:
+            SQLAlchemyError: it could not be read, or not in time.
+        """
+        if self._task is None or (self._task.done() and time.monotonic() - self._asked_at > OVERVIEW_SECONDS):
+            self._asked_at = time.monotonic()
+            self._task = asyncio.create_task(read_overview(self._database))
+        # One who goes away does not take it from the others.
+        return await asyncio.shield(self._task)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts of a running web process."""
@@ -60,6 +90,7 @@ class Services:
     refusals: RefusalLog
     counter: Counter
     probes: Probes
+    overview: RecentOverview
     fleet: Fleet
 
 
@@ -80,10 +111,12 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
         refusals = RefusalLog(resources.database)
         probes = Probes(resources)
         stack.push_async_callback(probes.close)
+        overview = RecentOverview(resources)
+        stack.push_async_callback(overview.close)
         stack.push_async_callback(_cancel, _repeat(signing_keys.refresh, SIGNING_KEYS_SECONDS))
         stack.push_async_callback(_cancel, _repeat(webhook_keys.refresh, WEBHOOK_KEYS_SECONDS))
         counter, fleet = Counter(resources.redis), Fleet(resources)
-        yield Services(resources, inbox, webhook_keys, signing_keys, refusals, counter, probes, fleet)
+        yield Services(resources, inbox, webhook_keys, signing_keys, refusals, counter, probes, overview, fleet)
 
 
 def services_of(request: Request) -> Services:

@@ -18,6 +18,8 @@ TASKS = (
     "tasks.dispatch_due",
     "tasks.replay",
     "tasks.consume_audit",
+    "tasks.reconcile_item",
+    "tasks.verify_audit",
     "tasks.prune",
     "tasks.reencrypt",
     "tasks.revoke_item",

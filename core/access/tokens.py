@@ -94,6 +94,11 @@ def verify_token(keys: SigningKeys, token: str) -> Principal:
     return _principal(claims)
 
 
+def key_id_of(token: str) -> str:
+    """Return the id of the key that signed a verified token."""
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
 def _key_of(keys: SigningKeys, token: str) -> SigningKey:
     header = jwt.get_unverified_header(token)
     if header.get("alg") != ALGORITHM or header.get("typ") != TYPE:

@@ -67,6 +67,7 @@ class AuditEventType(StrEnum):
     SECRET_ROTATED = "secrets:secret:rotated", SECURITY, "A secret changed while the service ran."
     DECRYPTION_FAILED = "security:value:decryption_failed", SECURITY, "A sealed value did not open."
     SECURITY_VALIDATED = "security:checks:run", SECURITY, "The security checks were run."
+    CHAIN_VERIFIED = "audit:chain:verified", SECURITY, "Verification found the audit chain whole."
     CHAIN_BROKEN = "audit:chain:broken", SECURITY, "Verification found the audit chain changed."
     ALERT_RAISED = "audit:alert:raised", SECURITY, "An alert rule was met."
 
@@ -92,6 +93,7 @@ class AuditEventType(StrEnum):
     REPLAY_STOPPED = "operator:replay:stopped", PLAID, "Somebody stopped a replay; it can be resumed."
     REPLAY_RESUMED = "operator:replay:resumed", PLAID, "Somebody let a stopped replay go on."
     REPLAY_FINISHED = "operator:replay:finished", PLAID, "A replay came to its end."
+    RECONCILE_REQUESTED = "operator:reconcile:requested", PLAID, "Somebody asked for an Item to be reconciled."
     ITEM_RECONCILED = "operator:item:reconciled", PLAID, "An Item was compared with a fresh pull."
     ITEM_REPAIRED = "operator:item:repaired", PLAID, "An Item's drift was repaired from a fresh pull."
     BREAKER_OPENED = "plaid:institution:parked", PLAID, "An institution is down: its Items wait."

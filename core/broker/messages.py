@@ -139,6 +139,35 @@ class RevokeItems:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconcileItem:
+    """Compare an Item with everything that Plaid has; `actor` is who asked, for the audit log."""
+
+    wire_name: ClassVar[str] = "items.reconcile"
+    item_id: UUID
+    repair: bool
+    actor: str
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the id as text, and the rest as it is."""
+        return {"item_id": str(self.item_id), "repair": self.repair, "actor": self.actor}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyAudit:
+    """Verify the audit chain from its beginning; `actor` is who asked, for the audit log."""
+
+    wire_name: ClassVar[str] = "audit.verify"
+    actor: str
+    # Not the audit queue: its one consumer shall go on sealing meanwhile.
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return who asked."""
+        return {"actor": self.actor}
+
+
+@dataclass(frozen=True, slots=True)
 class Prune:
     """Drop what is past its retention: beat's, each hour."""
 
@@ -158,5 +187,7 @@ MESSAGES: tuple[type[Message], ...] = (
     ConsumeAudit,
     ReencryptTokens,
     RevokeItems,
+    ReconcileItem,
+    VerifyAudit,
     Prune,
 )

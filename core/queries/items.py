@@ -2,7 +2,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from core.database import Database
 from core.errors import NotFoundError
@@ -20,6 +20,8 @@ SHOWN = (
     PlaidItem.consecutive_failures,
     PlaidItem.last_synced_at,
     PlaidItem.next_sync_at,
+    PlaidItem.parked_at,
+    PlaidItem.sync_requested_at,
     PlaidItem.access_ends_at,
     PlaidItem.access_ends_reason,
     PlaidItem.new_accounts_at,
@@ -30,18 +32,32 @@ RUNS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """What an Item must fit; None fits all."""
+    """What an Item must fit; None fits all. `text` is an id of ours, or how one of the other ids begins."""
 
     status: ItemStatus | None = None
     user_id: str | None = None
     institution_id: str | None = None
     error_code: str | None = None
+    text: str | None = None
 
 
 async def find_items(database: Database, wanted: ItemFilter, limit: int, cursor: str | None = None) -> Page:
     """Return a page of Items, without tokens and cursors; times are UTC."""
-    given = {name: value for name in ItemFilter.__slots__ if (value := getattr(wanted, name)) is not None}
-    return await fetch_page(database, select(*SHOWN).filter_by(**given), [PlaidItem.id], limit, cursor)
+    query = select(*SHOWN)
+    for name in ("status", "user_id", "institution_id", "error_code"):
+        if (value := getattr(wanted, name)) is not None:
+            query = query.where(getattr(PlaidItem, name) == value)
+    if wanted.text is not None:
+        query = query.where(_has_id(wanted.text))
+    return await fetch_page(database, query, [PlaidItem.id], limit, cursor)
+
+
+def _has_id(text: str) -> ColumnElement[bool]:
+    try:
+        return PlaidItem.id == UUID(text)
+    except ValueError:
+        columns = (PlaidItem.user_id, PlaidItem.plaid_item_id, PlaidItem.institution_id)
+        return or_(*(column.startswith(text, autoescape=True) for column in columns))
 
 
 async def read_item(database: Database, item_id: UUID) -> dict[str, Any]:

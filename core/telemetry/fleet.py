@@ -9,9 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-import msgspec
 import structlog
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -19,9 +17,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.broker.messages import Queue
-from core.broker.publisher import SENT_AT
+from core.broker.waiting import read_waiting
 from core.encryption.keyring import current_keyring
+from core.identity import first_id_at
 from core.resources import Resources
 from core.sync.due import TICKED_KEY
 from core.telemetry.metrics import word
@@ -140,7 +138,7 @@ class Fleet:
             size = (await connection.execute(text(SIZE))).scalar_one()
             percent = min(100.0, 100.0 * SAMPLED_ITEMS / size)
             ages = (await connection.execute(text(AGE), {"percent": percent})).scalar_one()
-            first_id = _first_id_since(datetime.now(UTC) - WEBHOOK_WINDOW)
+            first_id = first_id_at(datetime.now(UTC) - WEBHOOK_WINDOW)
             lags = (await connection.execute(text(WEBHOOK_LAG), {"first_id": first_id})).scalar_one()
         return [*families, _family(AGES, _quantiles(ages)), _family(LAG, _quantiles(lags))]
 
@@ -148,14 +146,10 @@ class Fleet:
         async with self._resources.redis.pipeline(transaction=False) as pipe:
             pipe.hlen(UNACKED)
             pipe.get(TICKED_KEY)
-            for queue in Queue:
-                pipe.llen(queue.value)
-                pipe.lindex(queue.value, -1)
-            in_work, ticked, *found = await pipe.execute()
-        depths, oldest = found[::2], found[1::2]
-        queued = [((queue.value,), float(depth)) for queue, depth in zip(Queue, depths, strict=True)]
-        waits = [((queue.value,), _waited(raw)) for queue, raw in zip(Queue, oldest, strict=True)]
-        known = [(labels, wait) for labels, wait in waits if wait is not None]
+            in_work, ticked = await pipe.execute()
+        waiting = (await read_waiting(self._resources.redis)).items()
+        queued = [((queue.value,), float(one.messages)) for queue, one in waiting]
+        known = [((queue.value,), one.oldest_seconds) for queue, one in waiting if one.oldest_seconds is not None]
         ages = [] if ticked is None else [((), max(0.0, time.time() - float(ticked)))]
         in_work_now = _family(IN_WORK, [((), float(in_work))])
         return [in_work_now, _family(DISPATCHED, ages), _family(QUEUED, queued), _family(OLDEST, known)]
@@ -184,22 +178,6 @@ def _sample(row: Sequence[Any]) -> Sample:
 
 def _quantiles(values: Sequence[float] | None) -> list[Sample]:
     return [((name,), value) for name, value in zip(QUANTILES, values or (), strict=False)]
-
-
-def _waited(raw: bytes | None) -> float | None:
-    """Return how long a message has waited; 0 for none, None when it does not tell, such as beat's."""
-    if raw is None:
-        return 0.0
-    try:
-        sent_at = msgspec.json.decode(raw)["headers"][SENT_AT]
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        return None
-    return max(0.0, time.time() - float(sent_at))
-
-
-def _first_id_since(moment: datetime) -> UUID:
-    """Return the smallest UUIDv7 of a millisecond (RFC 9562, section 5.7)."""
-    return UUID(int=(int(moment.timestamp() * 1000) << 80) | (0x7 << 76) | (0x2 << 62))
 
 
 def _key_id() -> str:

@@ -13,12 +13,12 @@ from sqlalchemy import text
 
 from core.broker.messages import ConsumeAudit, SyncItem
 from core.encryption.keyring import current_keyring
-from core.identity import new_id
+from core.identity import first_id_at, new_id
 from core.items.registration import NewItem, register_items
 from core.models import SyncTrigger
 from core.resources import open_resources
 from core.sync.replay import Selection, create_replay
-from core.telemetry.fleet import FAMILIES, Fleet, _first_id_since
+from core.telemetry.fleet import FAMILIES, Fleet
 from devstack.places import free_port
 from web.app import make_app
 
@@ -150,4 +150,4 @@ async def test_the_oldest_message_tells_how_long_it_has_waited(resources, read):
 
 def test_ids_of_a_moment_lead_to_those_made_since():
     now = datetime.now(UTC)
-    assert _first_id_since(now - timedelta(seconds=1)) < new_id() < _first_id_since(now + timedelta(seconds=60))
+    assert first_id_at(now - timedelta(seconds=1)) < new_id() < first_id_at(now + timedelta(seconds=60))
