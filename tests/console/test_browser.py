@@ -40,6 +40,8 @@ async def site(web_settings, simulator, monkeypatch):
     """The application on a socket, with a fleet, and the simulator as Plaid."""
     monkeypatch.setenv("PLAID_BASE_URL", simulator.url)
     async with opened(load_settings()) as client:
+        # The simulator lives longer than a test: another fleet's faults would strike this one's banks.
+        simulator.control("faults/clear")
         client.ids, client.faults = await populate(client, simulator)
         async with served(DeadlineProtocol, client.app) as (host, port):
             client.address = f"http://{host}:{port}"

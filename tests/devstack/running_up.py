@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -38,7 +39,9 @@ class Running:
 def running_up(env, *arguments):
     command = [sys.executable, "-m", "cli", "up", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=env, **pipes) as process:
+    # A suite in the background has Ctrl-C ignored, and would hand that on.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=ROOT, env=env, preexec_fn=hears, **pipes) as process:  # noqa: PLW1509 - no threads here
         try:
             said = ""
             while READY not in said:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import psutil
 import pytest
@@ -27,6 +28,8 @@ def start_parent():
         text=True,
         cwd=ROOT,
         start_new_session=True,
+        # A suite in the background has Ctrl-C ignored, and would hand that on.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
         env={"PATH": "/usr/bin:/bin"},
     )
     directory = parent.stdout.readline().split()[0]
