@@ -6,6 +6,7 @@ sentinels for the master, with `sentinel_password` where they have one of their 
 """
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -106,8 +107,21 @@ def open_redis(settings: Settings) -> Redis:
     login = {"username": address.username, "password": address.password, "db": address.database}
     to_sentinel = {"password": address.sentinel_password, "socket_timeout": seconds, "socket_connect_timeout": seconds}
     sentinel = Sentinel(address.hosts, sentinel_kwargs=to_sentinel, **login, **options)  # type: ignore[no-untyped-call]  # redis-py's
-    master: Redis = sentinel.master_for(address.master, redis_class=Redis)
+    master: WatchedMaster = sentinel.master_for(address.master, redis_class=WatchedMaster)
+    master.watchers = sentinel.sentinels
     return master
+
+
+class WatchedMaster(Redis):
+    """The master that the sentinels name; closing it closes the connections to them too."""
+
+    watchers: Sequence[Redis] = ()
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - redis-py's signature
+        """Close every connection."""
+        await super().aclose(close_connection_pool)
+        for watcher in self.watchers:
+            await watcher.aclose()
 
 
 def broker_settings(settings: Settings) -> dict[str, Any]:
