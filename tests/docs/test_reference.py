@@ -1,5 +1,7 @@
 import ast
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,4 +34,4 @@ def test_a_page_has_a_title_closes_its_blocks_and_names_nobody_s_machine():
         text = page.read_text("utf-8")
         assert text.startswith("# "), page
         assert text.count("```") % 2 == 0, page
-        assert not re.search(r"/root/|/work/|\.pyenv", text), page
+        assert not [place for place in (ROOT, Path.home(), sys.prefix) if f"{place}/" in text], page
