@@ -82,7 +82,7 @@ def show(item_id: UUID, as_json: Json = False) -> None:
     accounts, runs = found.pop("accounts"), found.pop("runs")
     for name, value in found.items():
         if value is not None:
-            typer.echo(f"{name:20} {plain(value)}")
+            typer.echo(f"{name:22} {plain(value)}")
     print_rows(accounts, ACCOUNT_COLUMNS, as_json=False)
     print_rows(runs, RUN_COLUMNS, as_json=False)
 
