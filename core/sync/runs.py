@@ -136,8 +136,8 @@ async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
 
 async def _set_health(session: AsyncSession, run: OpenRun, error: SyncError) -> None:
     health = health_after(error, run.item.consecutive_failures, run.item.status)
-    if error.verdict is Verdict.INSTITUTION_IS_DOWN:
-        health["parked_at"] = func.now()
+    # Whoever was parked and failed for a reason of its own waits for that now, and is not tried for its bank again.
+    health["parked_at"] = func.now() if error.verdict is Verdict.INSTITUTION_IS_DOWN else None
     # Not over the head of a rival that succeeded meanwhile.
     unchanged = (PlaidItem.id == run.item.id, PlaidItem.version == run.item.version, PlaidItem.status.not_in(GONE))
     # Whoever asked after the run began may know better than it does: the user has logged in, Plaid has more to say.
