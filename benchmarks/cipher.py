@@ -2,12 +2,12 @@
 
     python benchmarks/cipher.py [--seconds 1] [--rounds 5]
 
-One operation is a round trip of a 60-byte token: text to what is stored in a text column, and back. Only ours commits to
-its key; sqlalchemy-utils binds no context either. Tink works on bytes, so it is measured twice: as a text column needs
-it, in base64url, which is what ours is compared with; and on bytes. Raw AES-GCM works on bytes too: the floor. Tink and
-sqlalchemy-utils take part where they are installed (`pip install tink sqlalchemy-utils`); the product needs neither.
-Figures are CPU time, so a neighbour's load counts little; compare the ratios. Also: sixteen keys against one, and E12 in
-full (`--threads 100000`).
+One operation is a round trip of a 60-byte token: text to what is stored in a text column, and back. Only ours commits
+to its key; sqlalchemy-utils binds no context either. Tink works on bytes, so it is measured twice: as a text column
+needs it, in base64url, which is what ours is compared with; and on bytes. Raw AES-GCM works on bytes too: the floor.
+Tink and sqlalchemy-utils take part where they are installed (`pip install tink sqlalchemy-utils`); the product needs
+neither. Figures are CPU time, so a neighbour's load counts little; compare the ratios. Also: sixteen keys against one,
+and with `--threads 100000` E12 once more.
 """
 
 import argparse
