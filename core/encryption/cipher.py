@@ -45,7 +45,12 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
 _PADDING = (b"", None, b"==", b"=")
 # A last letter with idle bits that are not zero would be one as well.
-_LAST_LETTERS = (frozenset(), frozenset(), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+_LAST_LETTERS: tuple[frozenset[int], ...] = (
+    frozenset(),
+    frozenset(),
+    frozenset(b"AQgw"),
+    frozenset(b"AEIMQUYcgkosw048"),
+)
 
 
 def decrypt_failure() -> EncryptionError:

@@ -5,6 +5,7 @@ token is dead settles as well, so that an Item whose new token was lost is not t
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from redis.exceptions import RedisError
@@ -91,7 +92,7 @@ async def commit_token(resources: Resources, rotation: OpenRotation, sealed: str
     """Store the new token and close the rotation, in one transaction."""
     async with resources.database.transaction() as session:
         item = await item_with_token(session, rotation.item_id, any_status=True)
-        values = {"plaid_access_token": sealed, "updated_at": func.now()}
+        values: dict[str, Any] = {"plaid_access_token": sealed, "updated_at": func.now()}
         if item.error_code == LOST:
             # A sync gave it up while the process that held it stood still.
             values |= {"status": ItemStatus.ACTIVE, "error_type": None, "error_code": None, "next_sync_at": func.now()}
