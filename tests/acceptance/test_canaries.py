@@ -104,7 +104,7 @@ class Service:
     def manna(self, *arguments, **options):
         return self.run("cli", *arguments, **options)
 
-    def ask(self, path, **fields):
+    def ask(self, path, /, **fields):
         answer = httpx.post(self.simulator + path, json=fields, timeout=60)
         answer.raise_for_status()
         return answer.json()
@@ -114,7 +114,8 @@ class Service:
         self.valkey.start()
         with Redis.from_url(self.valkey.url) as redis:
             redis.config_set("rdbcompression", "no")
-        said = self.start("simulator", [sys.executable, "-m", "simulator"], lambda text: "listening" in text)
+        bank = [sys.executable, "-m", "simulator", "--secret", self.environment["PLAID_SECRET"]]
+        said = self.start("simulator", bank, lambda text: "listening" in text)
         self.simulator = re.search(r"http://\S+", said)[0]
         ports = {name: free_port() for name in ("web", "flower", "worker", "audit")}
         self.urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
@@ -213,7 +214,7 @@ async def fail(service, connection, items):
     service.manna("items", "sync", "--all")
     await until(connection, "SELECT count(*) > 0 FROM sync_runs WHERE error_type = 'UNEXPECTED'")
     first = await connection.fetchval("SELECT id FROM plaid_items LIMIT 1")
-    assert service.client.get(f"/api/v1/items/{first}/transactions").status_code == 500
+    assert service.client.get(f"/api/v1/items/{first}/transactions").status_code == 503
     await connection.execute("ALTER TABLE elsewhere RENAME TO transactions")
 
 
@@ -325,7 +326,6 @@ def of_processes(service):
         found[f"command line of {name}"] = "\0".join(psutil.Process(pid).cmdline()).encode()
     found["log of valkey"] = (service.directory / "valkey.log").read_bytes()
     assert found["log of worker"].count(b"Traceback") >= 1
-    assert found["log of web"].count(b"Traceback") >= 1
     return found
 
 
