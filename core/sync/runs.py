@@ -21,6 +21,7 @@ from core.resources import Resources
 from core.sync.breaker import count_failure, open_breakers
 from core.sync.health import health_after
 from core.sync.outcome import Outcome
+from core.sync.token_settlement import explained
 
 log = structlog.get_logger()
 
@@ -104,7 +105,7 @@ async def failure_recorded(resources: Resources, run: OpenRun) -> AsyncIterator[
     try:
         yield
     except SyncError as error:
-        await _fail(resources, run, error)
+        await _fail(resources, run, await explained(resources, run.item.id, error))
     except EncryptionError:
         await _fail(resources, run, OperatorMustActError("DECRYPTION_FAILED"))
     except (asyncio.CancelledError, TimeoutError):
