@@ -73,8 +73,9 @@ async def _close(connection: AsyncConnection, lost: dict[UUID, UUID]) -> int:
     }
     await connection.execute(update(SyncRun).where(SyncRun.id.in_(runs)).values(values))
     # Not those that wait for somebody: their time is empty.
-    waiting = (PlaidItem.id.in_([lost[run_id] for run_id in runs]), PlaidItem.next_sync_at > func.now())
-    await connection.execute(update(PlaidItem).where(*waiting).values(next_sync_at=func.now()))
+    waiting = (PlaidItem.id.in_([lost[run_id] for run_id in runs]), PlaidItem.next_sync_at.is_not(None))
+    at = func.least(PlaidItem.next_sync_at, func.now())
+    await connection.execute(update(PlaidItem).where(*waiting).values(next_sync_at=at))
     await connection.execute(delete(STAGED).where(STAGED.c.run_id.in_(runs)))
     log.warning("runs_of_lost_workers_closed", runs=len(runs))
     return len(runs)
