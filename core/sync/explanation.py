@@ -55,6 +55,14 @@ BY_CODE = {
         "Plaid does not know the access token in this environment.",
         "Check PLAID_ENV and where the Item was imported from; else have the user link anew.",
     ),
+    "ACCESS_TOKEN_LOST": (
+        "Plaid replaced the access token, and its answer with the new one never arrived or was never stored.",
+        "Have the user link the account anew: the old token is dead, and Plaid tells a new one once.",
+    ),
+    "ACCESS_TOKEN_REPLACED": (
+        "The access token had just been replaced; the new one was stored.",
+        "Nothing: it is tried again with the new one.",
+    ),
     "CREDITS_EXHAUSTED": (
         "The Plaid account's credits are used up.",
         "Settle it with Plaid, then replay by this code.",
@@ -89,7 +97,11 @@ BY_CODE = {
         "Nothing; if it stays, look at the proxy or PLAID_BASE_URL.",
     ),
 }
-OURS = {"DECRYPTION_FAILED": Verdict.OPERATOR_MUST_ACT, "CURSOR_REFUSED_AGAIN": Verdict.OPERATOR_MUST_ACT}
+OURS = {
+    "ACCESS_TOKEN_LOST": Verdict.USER_MUST_ACT,
+    "DECRYPTION_FAILED": Verdict.OPERATOR_MUST_ACT,
+    "CURSOR_REFUSED_AGAIN": Verdict.OPERATOR_MUST_ACT,
+}
 SET_ASIDE = (
     "The Item has failed too often in a row and is set aside; mend the cause and replay it: `manna syncs replay {}`"
 )
