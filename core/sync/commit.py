@@ -148,7 +148,8 @@ async def _store(resources: Resources, commit: Commit) -> None:
     else:
         # Before a connection is taken: whoever waits for memory holds nothing that others wait for.
         async with resources.memory.held(pages.largest * COPIES):
-            result = await (_commit_staged if is_staged else _commit_alone)(resources.database, commit)
+            write = _commit_staged if is_staged else _commit_alone
+            result = await write(resources.database, commit)
     if result is not None:
         raise result
 
