@@ -39,18 +39,22 @@ class Figure:
 def measure(
     ground: Ground, contenders: list[Contender], scenario: str, latencies_ms: Iterable[int], rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a figure for each latency, round and contender of a scenario as it is measured.
+    """Yield a figure for each latency, round and contender of a scenario as it is measured."""
+    for latency_ms in latencies_ms:
+        with ExitStack() as stack:
+            stands = _open_stands(stack, scenario, contenders, latency_ms)
+            for number, contender in turns(contenders, latency_ms, rounds):
+                yield asdict(_run(ground, contender, stands[contender.name], scenario, latency_ms, number))
+
+
+def turns(contenders: list[Contender], latency_ms: int, rounds: int) -> list[tuple[int, Contender]]:
+    """Return who takes a turn, round by round.
 
     Where Plaid makes everybody wait, a peer takes part in the first round alone: its rate is that of its waiting, which
     hardly scatters, and three rounds of it would take half of the benchmark.
     """
-    for latency_ms in latencies_ms:
-        with ExitStack() as stack:
-            stands = _open_stands(stack, scenario, contenders, latency_ms)
-            for number, contender in product(range(1, rounds + 1), contenders):
-                if contender.is_peer and latency_ms and number > 1:
-                    continue
-                yield asdict(_run(ground, contender, stands[contender.name], scenario, latency_ms, number))
+    every = product(range(1, rounds + 1), contenders)
+    return [(number, one) for number, one in every if number == 1 or not (latency_ms and one.is_peer)]
 
 
 def share(contender: Contender, scenario: str) -> Work:

@@ -17,11 +17,6 @@ class ByteBudget:
         self._size = self._free = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @property
-    def free(self) -> int:
-        """Return the bytes that nobody holds."""
-        return self._free
-
     @asynccontextmanager
     async def held(self, amount: int) -> AsyncIterator[None]:
         """Hold that many bytes during the body."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.byte_budget import ByteBudget
 from core.identity import new_id
 from core.models import RunStatus, SyncTrigger
 from core.plaid.client import PlaidClient
@@ -183,6 +184,20 @@ async def test_an_answer_that_never_comes_ends_by_the_time_out(world, known, set
     assert (outcome.status, outcome.error_code) == (FAILED, "ReadTimeoutError")
     await world.clear(fault)
     assert (await world.sync(known)).status is SUCCEEDED
+    await world.check(known)
+
+
+async def test_pages_that_find_room_only_one_by_one_are_all_read(world, known, settings, monkeypatch):
+    monkeypatch.setattr("core.plaid.client.LARGE_BYTES", 0)
+    memory = ByteBudget(1)
+    client = PlaidClient(settings, "sandbox-secret", memory)
+    resources = replace(world.resources, plaid=client, memory=memory)
+    await world.evolve(known, added=12)
+    async with memory.held(1):
+        syncing = asyncio.create_task(sync_item(resources, known.id, SyncTrigger.SCHEDULED))
+        assert not (await asyncio.wait([syncing], timeout=0.2))[0]
+    assert (await syncing).status is SUCCEEDED
+    client.close()
     await world.check(known)
 
 

@@ -29,6 +29,13 @@ async def all_asked():
         await asyncio.sleep(0)
 
 
+async def assert_whole(budget):
+    everything = Holder(budget, 10)
+    await all_asked()
+    assert everything.has_it.is_set()
+    await everything.let_go()
+
+
 async def test_what_fits_is_given_and_what_does_not_waits():
     budget = ByteBudget(10)
     first, second, third = (Holder(budget, amount) for amount in (6, 4, 1))
@@ -39,7 +46,7 @@ async def test_what_fits_is_given_and_what_does_not_waits():
     assert third.has_it.is_set()
     await first.let_go()
     await third.let_go()
-    assert budget.free == 10
+    await assert_whole(budget)
 
 
 async def test_a_large_one_is_not_overtaken_by_small_ones():
@@ -52,7 +59,7 @@ async def test_a_large_one_is_not_overtaken_by_small_ones():
     assert (large.has_it.is_set(), small.has_it.is_set()) == (True, True)
     await large.let_go()
     await small.let_go()
-    assert budget.free == 10
+    await assert_whole(budget)
 
 
 async def test_more_than_the_whole_is_given_alone():
@@ -63,7 +70,7 @@ async def test_more_than_the_whole_is_given_alone():
     await huge.let_go()
     await all_asked()
     await small.let_go()
-    assert budget.free == 10
+    await assert_whole(budget)
 
 
 @pytest.mark.parametrize("is_given", [False, True], ids=["while it waits", "just as it is given"])
@@ -81,4 +88,4 @@ async def test_whoever_is_cancelled_leaves_nothing_behind(is_given):
     assert not waiting.has_it.is_set()
     await first.let_go()
     await small.let_go()
-    assert budget.free == 10
+    await assert_whole(budget)
