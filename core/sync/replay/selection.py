@@ -26,6 +26,8 @@ class Selection:
         institution_id: Plaid's id of the bank.
         since: only failures from then on.
         item_status: `error` are the Items that were set aside after too many failures.
+        error_type: the class of the failure, in Plaid's words such as `ITEM_ERROR`; `MANNA` for ours.
+        until: only failures before then.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -33,6 +35,8 @@ class Selection:
     institution_id: str | None = None
     since: datetime | None = None
     item_status: ItemStatus | None = None
+    error_type: str | None = None
+    until: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that were given."""
@@ -67,26 +71,40 @@ def failing(selection: Selection) -> Select[UUID]:
 
 
 def _reasons(selection: Selection) -> list[ColumnElement[bool]]:
+    is_behind = or_(PlaidItem.last_synced_at.is_(None), PlaidItem.last_synced_at < SyncRun.started_at)
+    # Not correlated: the outer query's Item is another row.
+    runs = select(SyncRun.item_id).join(PlaidItem, PlaidItem.id == SyncRun.item_id)
+    reasons: list[ColumnElement[bool]] = [
+        PlaidItem.id.in_(runs.where(*failed_runs(selection), is_behind).correlate(None))
+    ]
+    # An Item's health has no moment: where one is asked for, the run history alone can tell.
+    if selection.since is None and selection.until is None:
+        reasons.append(_by_health(selection))
+    return reasons
+
+
+def failed_runs(selection: Selection) -> list[ColumnElement[bool]]:
+    """Return what a failed run must fit."""
     failed = [SyncRun.status == RunStatus.FAILED]
     if selection.error_code is not None:
         failed.append(SyncRun.error_code == selection.error_code)
+    if selection.error_type is not None:
+        failed.append(SyncRun.error_type == selection.error_type)
     if selection.since is not None:
         failed.append(SyncRun.started_at >= selection.since)
+    if selection.until is not None:
+        failed.append(SyncRun.started_at < selection.until)
     if selection.ids:
         failed.append(or_(SyncRun.id.in_(selection.ids), SyncRun.item_id.in_(selection.ids)))
-    is_behind = or_(PlaidItem.last_synced_at.is_(None), PlaidItem.last_synced_at < SyncRun.started_at)
-    # Not correlated: the outer query's Item is another row.
-    runs = select(SyncRun.item_id).join(PlaidItem, PlaidItem.id == SyncRun.item_id).where(*failed, is_behind)
-    reasons: list[ColumnElement[bool]] = [PlaidItem.id.in_(runs.correlate(None))]
-    if selection.since is None:
-        reasons.append(_by_health(selection))
-    return reasons
+    return failed
 
 
 def _by_health(selection: Selection) -> ColumnElement[bool]:
     health: list[ColumnElement[bool]] = [PlaidItem.error_code.is_not(None)]
     if selection.error_code is not None:
         health.append(PlaidItem.error_code == selection.error_code)
+    if selection.error_type is not None:
+        health.append(PlaidItem.error_type == selection.error_type)
     if selection.ids:
         health.append(PlaidItem.id.in_(selection.ids))
     return and_(*health)
