@@ -32,6 +32,7 @@ HEADER_BYTES = 2 + 4 + COMMITMENT_BYTES
 # Three bytes are four letters, so version, suite and key id can be read off the text, and so can all of the
 # header but its last two bytes: an envelope's key is found, and its commitment compared, before anything is decoded.
 TAG_CHARACTERS = len(PREFIX) + 8
+TAG_BYTES_READ = 6
 STEM_HEADER_BYTES = 36
 STEM_CHARACTERS = len(PREFIX) + 48
 REST_HEADER_BYTES = HEADER_BYTES - STEM_HEADER_BYTES
@@ -108,6 +109,27 @@ class FieldKey:
             self._rest + nonce + self._aead.encrypt(nonce, plaintext, self._header + context)
         )
 
+    def seal_bytes(self, plaintext: bytes, context: bytes) -> bytes:
+        """Return the envelope as bytes: the same layout, without prefix and base64url.
+
+        Raises:
+            KeyExhaustedError: the key has sealed as often as random nonces allow.
+        """
+        self.uses.count()
+        nonce = os.urandom(NONCE_BYTES)
+        return self._header + nonce + self._aead.encrypt(nonce, plaintext, self._header + context)
+
+    def open_bytes(self, sealed: bytes, context: bytes) -> bytes:
+        """Return the plaintext of an envelope of bytes.
+
+        Raises:
+            EncryptionError: another key, another context, or any changed, missing or added bit.
+        """
+        if len(sealed) < HEADER_BYTES + NONCE_BYTES + TAG_BYTES or not sealed.startswith(self._header):
+            raise decrypt_failure()
+        nonce, body = sealed[HEADER_BYTES:][:NONCE_BYTES], sealed[HEADER_BYTES + NONCE_BYTES :]
+        return decrypt(self._aead, nonce, body, self._header + context)
+
     def open(self, sealed: str, context: bytes) -> bytes:
         """Return the plaintext of an envelope.
 
@@ -125,6 +147,11 @@ class FieldKey:
 def is_sealed(text: str) -> bool:
     """Tell whether the text claims to be an envelope; only opening it proves so."""
     return text.startswith(PREFIX)
+
+
+def tag_of(sealed: bytes) -> str:
+    """Return what the text form of an envelope of bytes begins with; it names the key."""
+    return PREFIX + to_base64url(sealed[:TAG_BYTES_READ])
 
 
 def to_base64url(data: bytes) -> str:

@@ -126,3 +126,12 @@ async def test_what_is_wrong_is_told(client, bearer, asked, status, said):
     assert answer.headers["content-type"] == "application/problem+json"
     assert said in answer.text
     assert (await client.post(f"/api/v1/replays/{new_id()}/stop", headers=bearer())).status_code == 404
+
+
+async def test_a_run_without_recorded_pages_is_a_conflict_that_says_why(client, bearer, fleet):
+    await fleet.fail(await fleet.add(1))
+    ((run_id,),) = await fleet.all("SELECT id FROM sync_runs")
+    asked = {"ids": [str(run_id)], "from_journal": True}
+    answer = await client.post("/api/v1/replays", json=asked, headers=bearer())
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:manna-sync:problem:pages-not-replayable")
+    assert "PAGE_JOURNAL_DAYS" in answer.json()["detail"]

@@ -20,13 +20,16 @@ KNOWN: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/replays", status_code=201, response_model=ReplayDetail | ReplayPreview, responses=KNOWN | problems(404))
+@router.post(
+    "/replays", status_code=201, response_model=ReplayDetail | ReplayPreview, responses=KNOWN | problems(404, 409)
+)
 async def begin_replay(
     request: Request, response: Response, asked: ReplayRequest, caller: SyncsReplayer
 ) -> ReplayDetail | ReplayPreview:
     """Sync the failing Items that fit again, at a rate; with `dry_run` only tell which those are.
 
-    The same selection asked for again while it is open is that replay, with 200. 404 if no failing Item fits.
+    The same selection asked for again while it is open is that replay, with 200. 404 if no failing Item fits; 409 if
+    the one run that is named has no recorded pages that may be applied.
     """
     resources = services_of(request).resources
     if asked.dry_run:

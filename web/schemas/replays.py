@@ -34,6 +34,10 @@ class ReplayRequest(Request):
     since: Instant | None = Field(None, description="Failed then or later.")
     until: Instant | None = Field(None, description="Failed before.")
     item_status: ItemStatus | None = Field(None, description="`error` are those set aside after too many failures.")
+    from_journal: bool = Field(
+        default=False,
+        description="Apply the recorded pages of each Item's newest failed run, without Plaid (PAGE_JOURNAL_DAYS).",
+    )
     rate: int = Field(RATE_PER_MINUTE, ge=1, le=MOST_A_MINUTE, description="Items a minute.")
     dry_run: bool = Field(default=False, description="Only tell which Items it would be.")
 
@@ -45,7 +49,8 @@ class ReplayRequest(Request):
 
     def selection(self) -> Selection:
         """Return which Items."""
-        return Selection(**{name: getattr(self, name) for name in CHOOSES} | {"ids": tuple(self.ids)})
+        asked = {name: getattr(self, name) for name in (*CHOOSES, "from_journal")}
+        return Selection(**asked | {"ids": tuple(self.ids)})
 
 
 class Replay(Shape):

@@ -13,9 +13,10 @@ from core.broker.messages import AdvanceReplays
 from core.database import Database
 from core.errors import NotFoundError
 from core.identity import new_id
-from core.models import Replay, ReplayItem, ReplayState, ReplayStatus
+from core.models import Replay, ReplayItem, ReplayState, ReplayStatus, SyncRun
 from core.resources import Resources
-from core.sync.replay.selection import Selection, failing
+from core.sync.replay.from_journal import find_pages
+from core.sync.replay.selection import Selection, chosen
 
 # A fifth of what Plaid allows a client: urgent syncs keep the rest.
 RATE_PER_MINUTE = 500
@@ -33,7 +34,10 @@ async def create_replay(
 
     Raises:
         NotFoundError: no failing Item fits that is not in an open replay already.
+        PagesNotReplayableError: the one run that was named has no pages that may be applied.
     """
+    if selection.from_journal and len(selection.ids) == 1:
+        await _ensure_replayable(resources.database, selection.ids[0])
     async with resources.database.connection() as connection:
         replay_id, is_new = await _open(connection, selection, actor, rate_per_minute)
         if is_new:
@@ -41,6 +45,14 @@ async def create_replay(
     if is_new:
         await resources.publisher.publish(AdvanceReplays())
     return {**await find_replay(resources.database, replay_id), "is_new": is_new}
+
+
+async def _ensure_replayable(database: Database, named: UUID) -> None:
+    """Tell why the one run that was named cannot be applied; of an Item's id the choice itself tells."""
+    async with database.connection() as connection:
+        is_run = (await connection.execute(select(SyncRun.id).where(SyncRun.id == named))).first()
+    if is_run:
+        await find_pages(database, named)
 
 
 async def _open(
@@ -65,9 +77,9 @@ async def _open(
 
 
 async def _choose(connection: AsyncConnection, replay_id: UUID, selection: Selection, actor: str) -> None:
-    chosen = failing(selection).subquery()
-    rows = select(literal(replay_id), chosen.c.id, literal(0))
-    columns = [ReplayItem.replay_id, ReplayItem.item_id, ReplayItem.attempts]
+    taken = chosen(selection).subquery()
+    rows = select(literal(replay_id), taken.c.id, literal(0), taken.c.run_id)
+    columns = [ReplayItem.replay_id, ReplayItem.item_id, ReplayItem.attempts, ReplayItem.run_id]
     # Another replay may choose an Item at this very moment: it is that one's.
     chosen_items = insert(ReplayItem).from_select(columns, rows).on_conflict_do_nothing()
     count = (await connection.execute(chosen_items)).rowcount
