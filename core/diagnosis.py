@@ -22,7 +22,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.broker.messages import Queue
+from core.broker.rabbitmq import is_rabbitmq, ping_broker
 from core.broker.transport import celery_settings
+from core.broker.waiting import read_waiting
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.errors import ClientRefusedError, MannaError, RetryLaterError, SyncError
@@ -101,6 +103,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         yield at_database
         at_redis = await _reach("redis", ping_redis(redis, settings), 'redis-cli -u "$REDIS_URL" ping')
         yield at_redis
+        if is_rabbitmq(settings):
+            yield await _reach("broker", ping_broker(settings), "rabbitmq-diagnostics ping")
         patient = Patient(
             settings,
             database if at_database.state is State.OK else None,
@@ -211,7 +215,8 @@ async def _beat(patient: Patient) -> Finding:
 async def _queues(patient: Patient) -> Finding:
     if patient.redis is None:
         return Finding("queues", State.WRONG, "Redis is away")
-    depths = {queue.value: int(await patient.redis.llen(queue.value)) for queue in Queue}
+    waiting = await read_waiting(patient.settings, patient.redis)
+    depths = {queue.value: one.messages for queue, one in waiting.items()}
     said = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth) or "empty"
     deep = [name for name, depth in depths.items() if depth > BACKLOG]
     return Finding("queues", State.ATTENTION if deep else State.OK, said, _workers_for(deep))

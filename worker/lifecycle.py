@@ -9,6 +9,7 @@ import structlog
 from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+from core.broker.rabbitmq import ping_broker
 from core.errors import MannaError
 from core.process import close_process, open_process, preflight
 from core.redis_connection import open_blocking_redis, open_redis, ping_redis
@@ -61,6 +62,7 @@ async def _preflight(settings: Settings) -> None:
     redis = open_redis(settings)
     try:
         await ping_redis(redis, settings)
+        await ping_broker(settings)
     finally:
         await redis.aclose()
 
