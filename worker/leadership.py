@@ -7,7 +7,8 @@ from enum import Enum
 
 from redis import Redis
 
-LEADER_KEY = "{beat}:leader"
+from core.heartbeat import BEAT_LEADER_KEY as LEADER_KEY
+
 TICKS_KEY = "{beat}:ticks"
 # How long a dead leader is missed; the living renew at every look, once a second.
 LEASE_SECONDS = 5.0

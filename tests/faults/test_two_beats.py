@@ -10,9 +10,10 @@ from datetime import datetime
 import pytest
 from redis.asyncio import Redis
 
+from core.heartbeat import BEAT_LEADER_KEY
 from core.settings import load_settings
 from devstack.stack import CELERY
-from worker.leadership import LEADER_KEY, LEASE_SECONDS, TICKS_KEY
+from worker.leadership import LEASE_SECONDS, TICKS_KEY
 
 DISPATCH, PRUNE = "sync.dispatch_due", "maintenance.prune"
 EVERY_SECONDS = 0.5
@@ -31,7 +32,7 @@ class Beats:
 
     async def leader(self):
         """Which of them leads; None while none does."""
-        found = await self.redis.get(LEADER_KEY)
+        found = await self.redis.get(BEAT_LEADER_KEY)
         pids = {str(pid): name for name, pid in self.stage._pids.items()}
         return None if found is None else pids[found.decode().split(":")[1]]
 
