@@ -11,12 +11,14 @@ from typing import Any
 from benchmarks import fleet, report, results, service, throughput, webhooks
 from benchmarks.contenders import PEERS_PYTHON, contenders
 from benchmarks.ground import ROOT, Ground, open_ground
+from benchmarks.outbound_budget import outbound_budget
 
-PARTS = ("initial", "incremental", "memory", "large", "webhook", "fleet", "due")
+PARTS = ("initial", "incremental", "memory", "large", "webhook", "fleet", "due", "budget")
 QUICK_SCALE = 0.05
 FLEETS = (10_000, 100_000, 1_000_000)
 DUE_ITEMS = 10_000_000
 QUICK_FLEETS = (1_000, 10_000)
+QUICK_BUDGET = ["--limit", "120", "--item-limit", "10", "--window", "12", "--seconds", "12", "--processes", "2"]
 FLEET_ROUNDS = 5
 Measure = Callable[[Ground], Any]
 
@@ -71,6 +73,7 @@ def measures(chosen: argparse.Namespace) -> dict[str, Measure]:
             ground, fleets(chosen), round(1000 * chosen.scale), 1 if chosen.quick else FLEET_ROUNDS
         ),
         "due": lambda ground: fleet.claim_time(ground, chosen.items or round(DUE_ITEMS * chosen.scale)),
+        "budget": lambda _ground: outbound_budget(QUICK_BUDGET if chosen.quick else []),
     }
 
 

@@ -69,7 +69,7 @@ PAGE = (
 class OnePage:
     """A page source that always answers at once; it checks that it is asked with a token."""
 
-    async def transactions_sync(self, access_token: str, _cursor: str | None) -> bytes:
+    async def transactions_sync(self, access_token: str, _cursor: str | None, _again: object = None) -> bytes:
         """Return the only page."""
         if not access_token.startswith(TOKEN):
             raise ValueError("a sync was given something that is no token")

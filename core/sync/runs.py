@@ -121,13 +121,18 @@ async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
     facts = {"error_type": error.error_type, "error_code": error.error_code}
     log.warning("sync_ended", item_id=str(run.item.id), run_id=str(run.id), status=run.outcome.status.value, **facts)
     async with resources.database.transaction() as session:
+        # In the order of a commit, Item first: one that is under way in another task is waited for, never a deadlock.
+        item = select(PlaidItem.id).where(PlaidItem.id == run.item.id).with_for_update(key_share=True)
+        await session.execute(item)
+        if await session.scalar(select(SyncRun.status).where(SyncRun.id == run.id)) is RunStatus.SUCCEEDED:
+            # It was committed, and the answer alone was lost or not waited for.
+            return
         values = {
             **facts,
             "status": run.outcome.status,
             "finished_at": func.clock_timestamp(),
             "plaid_request_id": error.request_id,
         }
-        # Not over a commit whose answer alone was lost.
         unfinished = (SyncRun.id == run.id, SyncRun.status == RunStatus.RUNNING)
         await session.execute(update(SyncRun).where(*unfinished).values(values))
         if run.outcome.status is RunStatus.FAILED:
