@@ -34,8 +34,16 @@ class FrontDoor(FastAPI):
                 app.state.services = services
                 yield
 
-        # No page of FastAPI's: it loads scripts from elsewhere, which the content security policy forbids.
-        super().__init__(title="Manna Sync", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+        super().__init__(
+            title="Manna Sync",
+            version="0.1.0",
+            lifespan=lifespan,
+            # No page of FastAPI's: it loads scripts from elsewhere, which the content security policy forbids.
+            docs_url=None,
+            redoc_url=None,
+            # What a generated client calls its functions by.
+            generate_unique_id_function=lambda route: route.name,
+        )
         self.settings = settings
 
     def build_middleware_stack(self) -> ASGIApp:

@@ -13,6 +13,7 @@ from core.plaid.errors import kind_of
 from core.sync.explanation_texts import BY_CODE, BY_VERDICT, UNEXPECTED
 
 OURS = dict.fromkeys(["DECRYPTION_FAILED", "CURSOR_REFUSED_AGAIN", "JOURNAL_UNREADABLE"], Verdict.OPERATOR_MUST_ACT)
+OURS["ACCESS_TOKEN_LOST"] = Verdict.USER_MUST_ACT
 SET_ASIDE = (
     "The Item has failed too often in a row and is set aside; mend the cause and replay it: `manna syncs replay {}`"
 )

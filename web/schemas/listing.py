@@ -115,7 +115,8 @@ class WebhookQuery(Listing):
         return WebhookFilter(**self.given())
 
 
-PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+# By name, described once (`web.description`): a client that is generated has one type for it.
+PROBLEM = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
 MEANINGS = {
     401: "No valid token.",
     403: "The token lacks the scope.",
