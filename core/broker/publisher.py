@@ -2,16 +2,19 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import structlog
+from amqp.exceptions import AMQPError  # type: ignore[import-untyped]  # amqp publishes no types
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.broker.messages import ConsumeAudit, Message, SyncItem
+from core.broker.rabbitmq import is_rabbitmq
 from core.broker.transport import celery_settings
 from core.locking.redis_lock import item_lease, keys_of
 from core.models import SyncTrigger
@@ -36,6 +39,9 @@ class Publisher:
         self._redis = redis
         self._app = Celery("manna-publisher", set_as_current=False)
         self._app.conf.update(celery_settings(settings))
+        # redis-py connects again by itself; what is left of a connection to RabbitMQ is only found out by using it.
+        once_more = {"max_retries": 1, "interval_start": 0}
+        self._sending = {"retry": True, "retry_policy": once_more} if is_rabbitmq(settings) else {"retry": False}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._audit_timer: asyncio.TimerHandle | None = None
         self._audit_wake: asyncio.Task[None] | None = None
@@ -45,19 +51,33 @@ class Publisher:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._send, message)
-        except (OperationalError, OSError, RedisError) as error:
+        except (OperationalError, OSError, RedisError, AMQPError) as error:
             log.warning("publish_failed", message=message.wire_name, error=type(error).__name__)
             return False
         return True
 
     async def publish_once(self, item_id: UUID, trigger: SyncTrigger) -> bool:
         """Send one `sync.item` unless one waits already: a burst of notices is one message."""
+        return await self.publish_each_once([item_id], trigger)
+
+    async def publish_each_once(self, item_ids: Sequence[UUID], trigger: SyncTrigger) -> bool:
+        """Send one `sync.item` for each Item that none waits for, and tell whether the broker has all of them."""
+        is_sent = True
+        for item_id in await self._flag(item_ids):
+            is_sent &= await self.publish(SyncItem(item_id, trigger))
+        return is_sent
+
+    async def _flag(self, item_ids: Sequence[UUID]) -> list[UUID]:
+        """Flag Items as queued and return those that were not; without Redis all of them, for twice is harmless."""
         try:
-            if not await self._redis.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS):
-                return True
-        except RedisError:
-            log.warning("queued_flag_failed", item_id=str(item_id))
-        return await self.publish(SyncItem(item_id, trigger))
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for item_id in item_ids:
+                    pipe.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS)
+                flagged = await pipe.execute()
+        except RedisError as error:
+            log.warning("queued_flag_failed", error=type(error).__name__, items=len(item_ids))
+            return list(item_ids)
+        return [item_id for item_id, is_new in zip(item_ids, flagged, strict=True) if is_new]
 
     def wake_audit_soon(self) -> None:
         """Wake the audit consumer in a moment, once for all that is committed until then.
@@ -93,5 +113,5 @@ class Publisher:
     def _send(self, message: Message) -> None:
         # When it was sent, for whoever looks how long the oldest message of a queue has waited.
         headers = {SENT_AT: time.time()}
-        options = {"queue": message.queue.value, "ignore_result": True, "retry": False, "headers": headers}
+        options = {"queue": message.queue.value, "ignore_result": True, "headers": headers, **self._sending}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)

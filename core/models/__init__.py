@@ -11,6 +11,7 @@ from core.models.encryption_key import EncryptionKey
 from core.models.idempotency_key import IdempotencyKey
 from core.models.item_removal import ItemRemoval
 from core.models.item_schedule import ItemSchedule
+from core.models.journal_page import JournalPage
 from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
@@ -36,6 +37,7 @@ __all__ = [
     "ItemRemoval",
     "ItemSchedule",
     "ItemStatus",
+    "JournalPage",
     "KeyringReport",
     "PlaidItem",
     "QuarantinedTransaction",

@@ -74,8 +74,7 @@ class Inbox:
                     self._to_revoke = False
                     await self._resources.publisher.publish(RevokeItems())
                     continue
-                item_id = next(iter(self._to_sync))
-                del self._to_sync[item_id]
-                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
+                item_ids, self._to_sync = list(self._to_sync), {}
+                await self._resources.publisher.publish_each_once(item_ids, SyncTrigger.WEBHOOK)
         finally:
             self._publishing = None

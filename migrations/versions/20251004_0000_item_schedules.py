@@ -44,7 +44,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 
 def copy_items() -> None:
-    after = FIRST
+    after: str | None = FIRST
     while after is not None:
         after = op.get_bind().execute(sa.text(COPY), {"after": after}).scalar()
 

@@ -222,14 +222,20 @@ def refuse(service):
     """Be refused in every way: a message, a webhook, a caller, a body, a missing key, a server that is away."""
     for arguments in ({"item_id": "none"}, {"token": "none"}):
         service.run(
-            "celery", "-A", "worker", "call", "sync.item", "--kwargs", json.dumps(arguments), "-Q", "maintenance"
+            "celery", "-A", "worker", "call", "sync.item", "--kwargs", json.dumps(arguments), "--queue", "maintenance"
         )
     refused = {"Plaid-Verification": service.token, "Authorization": f"Bearer {service.token}x"}
     assert httpx.post(f"{service.urls['web']}/webhooks/plaid", json={}, headers=refused).status_code == 401
     assert httpx.get(f"{service.urls['web']}/api/v1/items", headers=refused).status_code == 401
     assert service.client.post("/api/v1/items", json={"public_token": 7}).status_code == 422
     service.manna("items", "list", code=1, MANNA_ENCRYPTION_KEY="", SECRETS_PROVIDER="env")
-    service.manna("items", "list", code=1, REDIS_URL=service.valkey.url.replace(str(service.valkey.port), "1"))
+    service.manna(
+        "items",
+        "list",
+        code=1,
+        REDIS_URL=service.valkey.url.replace(f":{service.valkey.port}/", ":1/"),
+        CONNECT_TIMEOUT_SECONDS="1",
+    )
 
 
 async def recover(service, connection):
@@ -244,22 +250,19 @@ async def recover(service, connection):
     first = await connection.fetchval("SELECT id FROM plaid_items ORDER BY id LIMIT 1")
     service.manna("keys", "rotate-token", str(first))
     service.manna("items", "sync", "--all", "--wait")
-    service.manna("keys", "status", "--json")
     await until(connection, "SELECT count(*) = 0 FROM audit_outbox")
     service.manna("audit", "verify", "--json")
     service.manna("audit", "export", "--format", "ocsf")
-    service.manna("syncs", "list", "--json")
 
 
-async def access_tokens(connection, service, items):
-    """Plant every access token that was ever valid: those at the start, and what is stored now."""
-    keyring = Keyring.of(parse_key("key", service.next_key))
-    tokens = {item["access_token"] for item in items if "access_token" in item}
+async def plant_access_tokens(connection, service, key):
+    """Take the access tokens that are valid now for canaries."""
+    keyring, known = Keyring.of(parse_key("key", key)), {canary.secret for canary in service.canaries}
     for row in await connection.fetch("SELECT id, plaid_access_token FROM plaid_items"):
-        tokens.add(keyring.open(row["plaid_access_token"], context_of("plaid_items", "plaid_access_token", row["id"])))
-    assert len(tokens) == 4
-    for token in tokens:
-        service.planted(f"access token …{token[-4:]}", token)
+        place = context_of("plaid_items", "plaid_access_token", row["id"])
+        token = keyring.open(row["plaid_access_token"], place)
+        if token.encode() not in known:
+            service.planted(f"access token …{token[-4:]}", token)
 
 
 def over_http(service):
@@ -276,13 +279,14 @@ def over_http(service):
             found[f"metrics of {name}"] = client.get(f"{service.urls[name]}/metrics").content
         for path in ("/health", "/health/ready", "/openapi.json", "/docs"):
             found[f"web {path}"] = client.get(service.urls["web"] + path).content
-        client.post(f"{service.urls['web']}/console/login", data={"token": service.token})
+        assert client.post(f"{service.urls['web']}/console/login", data={"token": service.token}).status_code == 303
         for path in CONSOLE_PAGES:
-            found[f"console {path}"] = client.get(f"{service.urls['web']}/console{path}").content
+            page = client.get(f"{service.urls['web']}/console{path}")
+            assert page.status_code == 200, path
+            found[f"console {path}"] = page.content
     for path in ("/health", "/api/v1/items", "/api/v1/syncs", "/api/v1/audit-events", "/api/v1/webhook-events"):
         found[f"API {path}"] = service.client.get(path).content
     assert len([place for place in found if place.startswith("Flower task")]) > 3
-    assert b"canary" in found["console "], "the console has not let us in"
     return found
 
 
@@ -334,17 +338,17 @@ async def places(service, connection):
     return {**of_processes(service), **pages, **await of_database(connection), **of_redis(service)}
 
 
-@pytest.mark.timeout(240)
 async def test_no_planted_secret_shows_anywhere(service, connection):
     items = await asyncio.to_thread(link, service)
+    await plant_access_tokens(connection, service, service.key)
     await until(connection, "SELECT count(*) = 3 FROM plaid_items WHERE version > 0")
     service.ask("/control/evolve", added=5, modified=2, removed=1, announce=True)
     await until(connection, "SELECT count(*) > 0 FROM sync_runs WHERE trigger = 'webhook' AND status = 'succeeded'")
     await fail(service, connection, items)
     await asyncio.to_thread(refuse, service)
     await recover(service, connection)
-    await access_tokens(connection, service, items)
-    assert len(service.canaries) >= 14
+    await plant_access_tokens(connection, service, service.next_key)
+    assert len([canary for canary in service.canaries if canary.secret.startswith(b"access-")]) == 4
     assert find(service.canaries, await places(service, connection)) == []
 
     # The same search finds what is there: a secret hidden in a table, in Redis and in a log, each in another form.
