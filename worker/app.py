@@ -23,6 +23,7 @@ TASKS = (
     "tasks.prune",
     "tasks.reencrypt",
     "tasks.revoke_item",
+    "tasks.register_webhooks",
 )
 
 

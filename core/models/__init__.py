@@ -19,6 +19,7 @@ from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.token_rotation import TokenRotation, TokenRotationStatus
 from core.models.transaction import Transaction
 from core.models.webhook_event import WebhookEvent
+from core.models.webhook_registration import WebhookRegistration
 
 __all__ = [
     "STAGED",
@@ -48,4 +49,5 @@ __all__ = [
     "TokenRotationStatus",
     "Transaction",
     "WebhookEvent",
+    "WebhookRegistration",
 ]
