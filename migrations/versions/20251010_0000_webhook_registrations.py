@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20251010_0000"
-down_revision = "20250928_0000"
+down_revision = "20251016_0000"
 branch_labels = None
 depends_on = None
 
