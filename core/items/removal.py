@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.broker.messages import RevokeItems
 from core.errors import EncryptionError, ItemIsGoneError, NotFoundError, OperatorMustActError, SyncError
-from core.identity import jittered
+from core.items.attempts import pause_seconds
 from core.locking.redis_lock import held_names, item_lease
 from core.models import ItemRemoval, ItemStatus, PlaidItem, TokenRotation, TokenRotationStatus
 from core.plaid.endpoints import remove_item as remove_at_plaid
@@ -25,8 +25,6 @@ log = structlog.get_logger()
 # Which of them a removed Item's token gets is not documented; both say that there is nothing left to remove.
 ALREADY_GONE = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
 CLAIM_LIMIT = 20
-FIRST_SECONDS = 30
-LONGEST_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +166,7 @@ async def _close(resources: Resources, removal: DueRemoval) -> None:
 
 
 async def _postpone(resources: Resources, removal: DueRemoval, error: SyncError) -> None:
-    backoff = min(FIRST_SECONDS * 2 ** min(removal.attempts, 16), LONGEST_SECONDS)
-    seconds = max(jittered(backoff, 0.25), error.retry_after or 0)
+    seconds = pause_seconds(removal.attempts, error)
     log.warning("removal_postponed", item_id=str(removal.item_id), error_code=error.error_code, seconds=int(seconds))
     async with resources.database.transaction() as session:
         mine = (ItemRemoval.item_id == removal.item_id, ItemRemoval.attempts == removal.attempts)
