@@ -45,8 +45,8 @@ CONTEXT = b"doctor"
 WORKER = "celery -A worker worker -Q "
 BEAT = "celery -A worker beat"
 LATENESS = """
-SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)::float8 AS seconds
-FROM plaid_items WHERE next_sync_at <= now() - interval '60 seconds'
+SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS seconds
+FROM item_schedules WHERE due_at <= now() - interval '60 seconds'
 """
 OUTBOX = """
 SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float8 AS seconds

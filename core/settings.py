@@ -157,6 +157,11 @@ class Settings(BaseSettings):
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
     """How often due Items are looked for."""
 
+    page_journal_days: Annotated[int, Field(ge=0, le=90)] = 0
+    """How many days the pages of syncs are kept, sealed, to replay a failed one without Plaid; 0 keeps none."""
+    page_journal_max_mb: Annotated[int, Field(ge=16, le=10_000_000)] = 10_240
+    """What the page journal may take: the oldest days go first, and a day that takes it all is recorded no further."""
+
     keyring_refresh_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
     """How often a process reports its field-encryption keys and follows a promotion."""
     reencrypt_rows_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 5000

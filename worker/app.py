@@ -15,6 +15,7 @@ from worker.schedule import beat_schedule
 TASKS = (
     "tasks.sync_item",
     "tasks.sync_items",
+    "tasks.replay_pages",
     "tasks.dispatch_due",
     "tasks.replay",
     "tasks.consume_audit",

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -57,12 +58,26 @@ class Publisher:
 
     async def publish_once(self, item_id: UUID, trigger: SyncTrigger) -> bool:
         """Send one `sync.item` unless one waits already: a burst of notices is one message."""
+        return await self.publish_each_once([item_id], trigger)
+
+    async def publish_each_once(self, item_ids: Sequence[UUID], trigger: SyncTrigger) -> bool:
+        """Send one `sync.item` for each Item that none waits for, and tell whether the broker has all of them."""
+        is_sent = True
+        for item_id in await self._flag(item_ids):
+            is_sent &= await self.publish(SyncItem(item_id, trigger))
+        return is_sent
+
+    async def _flag(self, item_ids: Sequence[UUID]) -> list[UUID]:
+        """Flag Items as queued and return those that were not; without Redis all of them, for twice is harmless."""
         try:
-            if not await self._redis.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS):
-                return True
-        except RedisError:
-            log.warning("queued_flag_failed", item_id=str(item_id))
-        return await self.publish(SyncItem(item_id, trigger))
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for item_id in item_ids:
+                    pipe.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS)
+                flagged = await pipe.execute()
+        except RedisError as error:
+            log.warning("queued_flag_failed", error=type(error).__name__, items=len(item_ids))
+            return list(item_ids)
+        return [item_id for item_id, is_new in zip(item_ids, flagged, strict=True) if is_new]
 
     def wake_audit_soon(self) -> None:
         """Wake the audit consumer in a moment, once for all that is committed until then.

@@ -66,10 +66,9 @@ STATEMENTS = {
     Family("manna_items_parked", "Items held back because their bank is down."): """
         SELECT count(*) FROM plaid_items WHERE parked_at IS NOT NULL""",
     Family("manna_items_due", "Items that are due and not yet dispatched."): """
-        SELECT count(*) FROM plaid_items WHERE next_sync_at <= now()""",
+        SELECT count(*) FROM item_schedules WHERE due_at <= now()""",
     Family("manna_items_due_oldest_seconds", "How long the longest due Item has waited for its dispatch."): """
-        SELECT greatest(0, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)) FROM plaid_items
-        WHERE next_sync_at IS NOT NULL""",
+        SELECT greatest(0, coalesce(extract(epoch FROM now() - min(due_at)), 0)) FROM item_schedules""",
     Family("manna_runs_running", "Syncs under way."): "SELECT count(*) FROM sync_runs WHERE status = 'running'",
     Family("manna_runs_oldest_seconds", "How long the longest of them has been under way."): """
         SELECT coalesce(extract(epoch FROM now() - min(started_at)), 0) FROM sync_runs WHERE status = 'running'""",

@@ -28,6 +28,7 @@ class Inbox:
         self._resources = resources
         self._keep = Batched(self._keep_many, largest=BATCH, at_once=1)
         self._to_sync: dict[UUID, None] = {}
+        self._to_revoke = False
         self._publishing: asyncio.Task[None] | None = None
 
     async def receive(self, body: bytes, proof: VerifiedWebhook) -> bool:
@@ -61,17 +62,19 @@ class Inbox:
         async with self._resources.database.connection() as connection:
             kept = await keep_deliveries(connection, deliveries, wait=wait)
         self._to_sync.update(dict.fromkeys(kept.to_sync))
-        if self._publishing is None and (self._to_sync or kept.ends_access):
-            self._publishing = asyncio.create_task(self._publish(revoke=kept.ends_access))
+        self._to_revoke |= kept.ends_access
+        if self._publishing is None and (self._to_sync or self._to_revoke):
+            self._publishing = asyncio.create_task(self._publish())
         return kept
 
-    async def _publish(self, *, revoke: bool) -> None:
+    async def _publish(self) -> None:
         try:
-            if revoke:
-                await self._resources.publisher.publish(RevokeItems())
-            while self._to_sync:
-                item_id = next(iter(self._to_sync))
-                del self._to_sync[item_id]
-                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
+            while self._to_sync or self._to_revoke:
+                if self._to_revoke:
+                    self._to_revoke = False
+                    await self._resources.publisher.publish(RevokeItems())
+                    continue
+                item_ids, self._to_sync = list(self._to_sync), {}
+                await self._resources.publisher.publish_each_once(item_ids, SyncTrigger.WEBHOOK)
         finally:
             self._publishing = None

@@ -1,10 +1,15 @@
 """The capacity page: what 10,000 to 10,000,000 Items need, from measured costs and one formula each."""
 
+import json
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
+from typing import Any
 
 NAME = "../explanation/capacity.md"
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks/results.json"
 FLEETS = (10_000, 100_000, 1_000_000, 10_000_000)
 DAY = 86_400
 PLAID_CALLS_A_MINUTE = 2_500
@@ -17,16 +22,16 @@ TWO_DIGITS = 10
 class Costs:
     """What was measured, on the machine that the page names; CPU in seconds of one core, sizes in bytes."""
 
-    sync_client_cpu: float = 0.0027
-    sync_database_cpu: float = 0.0013
-    transaction_cpu: float = 0.000_14
+    sync_client_cpu: float
+    sync_database_cpu: float
+    transaction_cpu: float
+    worker_megabytes: int
     transaction_bytes: int = 1_340
     item_bytes: int = 3_500
     account_bytes: int = 1_200
     run_bytes: int = 720
     audit_event_bytes: int = 700
     message_bytes: int = 1_230
-    worker_megabytes: int = 135
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,17 @@ class Load:
 
 HEAD = """# Capacity
 
-Written by `python -m scripts.reference` from the costs and assumptions in `scripts/reference/capacity.py`: change
-them there for your own load.
+Written by `python -m scripts.reference` from `benchmarks/results.json` and the sizes and assumptions in
+`scripts/reference/capacity.py`: change these there for your own load.
 
 ## Measured costs
 
 {costs}
 
-They come from a short run of `make bench ARGS='--quick …'` (two shared cores of an AMD EPYC, PostgreSQL 18 and Valkey
-9 on loopback, durable) and from counting the bytes of 100 Items of 500 transactions. Seconds do not carry over to
-another machine: run `make bench` on yours. Page caches, indexes after years of updates and backups are not in the
-sizes.
+CPU and memory are those of `benchmarks/results.json` ({machine}; PostgreSQL 18 and Valkey 9 on
+loopback, durable); the bytes were counted over 100 Items of 500 transactions. Seconds do not carry over to another
+machine: run `make bench`, then `make reference`, on yours. Page caches, indexes after years of updates and backups are
+not in the sizes.
 
 ## Assumed load
 
@@ -88,15 +93,17 @@ With N Items: mean syncs a second `s = N * {syncs} / 86,400`, at peak `p = {peak
   `AUDIT_RETENTION_DAYS` decides; months that are exported can be dropped.
 - Plaid's limit binds long before the machines do. A first load of N Items with {transactions:,} transactions each
   needs `N * {pages} / {limit:,}` minutes at the full budget; the table says how long that is.
-- The dispatcher claims due Items by a partial index, 1,000 at a time; `make bench` measures that with 10,000,000
-  Items.
+- The dispatcher claims due Items 1,000 at a time from [a narrow table](../adr/0021-the-schedule-is-narrow.md), 115
+  bytes an Item with its two indexes; `make bench` measures that with 10,000,000 Items.
 """
 
 
 def page() -> str:
     """Return the page's text."""
-    costs, load = Costs(), Load()
+    results = json.loads(RESULTS.read_text())
+    costs, load = measured(results["parts"]), Load()
     return HEAD.format(
+        machine="{cores} cores of an {cpu}".format_map(results["machine"]),
         costs=_costs(costs),
         load=_load(load),
         table="\n".join(_table(costs, load)),
@@ -113,6 +120,27 @@ def page() -> str:
         transactions=load.transactions,
         pages=_pages(load),
     )
+
+
+def measured(parts: dict[str, Any]) -> Costs:
+    """Return the costs by the benchmark's rounds of two worker processes without Plaid's latency."""
+    sync, load = _rounds(parts["incremental"]), _rounds(parts["initial"])
+    return Costs(
+        sync_client_cpu=_a_unit(sync, "contender"),
+        sync_database_cpu=_a_unit(sync, "postgres"),
+        transaction_cpu=_a_unit(load, "contender", "postgres"),
+        worker_megabytes=round(max(one["peak_process_bytes"] for one in sync) / 2**20),
+    )
+
+
+def _rounds(part: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in part["measured"] if one["contender"] == "manna" and one["latency_ms"] == 0]
+
+
+def _a_unit(rounds: list[dict[str, Any]], *whose: str) -> float:
+    """Return the median CPU seconds a unit, to two digits: more of them would only be noise."""
+    seconds = statistics.median(sum(one["cpu"][name] for name in whose) / one["units"] for one in rounds)
+    return float(f"{seconds:.2g}")
 
 
 def _costs(costs: Costs) -> str:
