@@ -26,6 +26,8 @@ from core.sync.staging import Staged, move_staged, stage_pages, unstage
 
 # Beyond this many pages (10,000 transactions) the rows are made before the transaction that shows them.
 STAGED_PAGES = 20
+# A page on its way to PostgreSQL: as bytes, as text, as a parameter, as a message.
+COPIES = 4
 # An update of one page up to this size is committed together with those of other Items.
 SHARED_BYTES = 64 * 1024
 
@@ -140,18 +142,25 @@ async def _store_sifted(resources: Resources, commit: Commit) -> None:
 
 async def _store(resources: Resources, commit: Commit) -> None:
     pages = commit.pages
-    if pages.is_full_pull or pages.kept > STAGED_PAGES:
-        result = await _commit_staged(resources.database, commit)
-    elif pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not pages.rejected:
+    is_staged = pages.is_full_pull or pages.kept > STAGED_PAGES
+    if pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not (is_staged or pages.rejected):
         result = await resources.together(_commit_shared, commit)
     else:
-        (result,) = await _transact(resources.database, [commit], _apply_in_turn)
+        # Before a connection is taken: whoever waits for memory holds nothing that others wait for.
+        async with resources.memory.held(pages.largest * COPIES):
+            write = _commit_staged if is_staged else _commit_alone
+            result = await write(resources.database, commit)
     if result is not None:
         raise result
 
 
 async def _commit_shared(database: Database, commits: Sequence[Commit]) -> Sequence[VersionConflictError | None]:
     return await _transact(database, commits, _apply_at_once)
+
+
+async def _commit_alone(database: Database, commit: Commit) -> VersionConflictError | None:
+    (result,) = await _transact(database, [commit], _apply_in_turn)
+    return result
 
 
 async def _commit_staged(database: Database, commit: Commit) -> VersionConflictError | None:
