@@ -59,16 +59,8 @@ def replay(  # noqa: PLR0913, PLR0917 - one option a filter
     as_json: Json = False,
 ) -> None:
     """Sync failing Items again. Example: manna syncs replay --error-code DECRYPTION_FAILED --rate 60/min --wait."""
-    selection = Selection(
-        ids=tuple(ids or ()),
-        error_code=error_code,
-        error_type=error_type,
-        institution_id=institution,
-        since=parse_instant(since),
-        until=parse_instant(until),
-        item_status=status,
-        from_journal=from_journal,
-    )
+    selection = Selection(tuple(ids or ()), error_code, institution, parse_instant(since), status, error_type)
+    selection = replace(selection, until=parse_instant(until), from_journal=from_journal)
     per_minute = _rate(rate)
     if (found := _turned(stop, resume, selection, dry_run=dry_run)) is None:
         if dry_run:

@@ -114,9 +114,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         def lease(item_id: UUID) -> DistributedLock:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
-        slots, together = asyncio.Semaphore(settings.sync_concurrency), Together(database)
-        opened = (settings, database, redis, plaid, publisher, keyring, lease, slots, memory, together, budget, secrets)
-        yield Resources(*opened)
+        yield Resources(
+            settings=settings,
+            database=database,
+            redis=redis,
+            plaid=plaid,
+            publisher=publisher,
+            keyring=keyring,
+            lease=lease,
+            slots=asyncio.Semaphore(settings.sync_concurrency),
+            memory=memory,
+            together=Together(database),
+            budget=budget,
+            secrets=secrets,
+        )
 
 
 def adopt_keyring(settings: Settings, values: SecretValues) -> Callable[[], None]:
