@@ -113,6 +113,17 @@ def _bounds(parts: dict[str, Any]) -> Iterator[tuple[str, str, float, float]]:
     if found := measured.get("webhook"):
         yield "webhook received to committed, p50 ms", "at most 50", found["received_ms"]["p50"], 50
         yield "webhook received to committed, p99 ms", "at most 250", found["received_ms"]["p99"], 250
+    if found := measured.get("receipt"):
+        yield (
+            f"webhook request to durable at {found['rate']}/s, web process on one core, p99 ms",
+            "at most 50",
+            found["p99_ms"],
+            50,
+        )
+    if found := measured.get("health"):
+        yield "s until 1,000 slow connections are gone", "at most 15", found["crowded"]["last_gone_seconds"], 15
+        for name, told in found.items():
+            yield f"/health, {name.replace('_', ' ')}, p99 ms", "at most 100", told["p99_ms"], 100
     if found := measured.get("fleet"):
         costs = [median_cost(row, "contender", "postgres") for row in found]
         yield "CPU an Item, dearest fleet against the smallest", "at most 1.20", max(costs) / costs[0], 1.2

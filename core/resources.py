@@ -14,6 +14,7 @@ from core.audit.alerts.rules import load_rules
 from core.audit.policy import install_policy, uninstall_policy
 from core.batching import Batched
 from core.broker.publisher import Publisher
+from core.broker.rabbitmq import ping_broker
 from core.byte_budget import ByteBudget
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
@@ -80,7 +81,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises:
         ConfigurationError: a secret is missing or wrong.
-        UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
+        UnavailableError: PostgreSQL, Redis or RabbitMQ does not answer; one line says which and where.
     """
     async with AsyncExitStack() as stack:
         secrets = SecretsRefresh(secrets_manager, partial(adopt_keyring, settings), strength_check(settings))
@@ -97,6 +98,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
+        await ping_broker(settings)
         budget = Budget(redis, Limits.of(settings))
         stack.push_async_callback(budget.close)
         publisher = Publisher(settings, redis)
@@ -112,9 +114,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         def lease(item_id: UUID) -> DistributedLock:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
-        slots, together = asyncio.Semaphore(settings.sync_concurrency), Together(database)
-        opened = (settings, database, redis, plaid, publisher, keyring, lease, slots, memory, together, budget, secrets)
-        yield Resources(*opened)
+        yield Resources(
+            settings=settings,
+            database=database,
+            redis=redis,
+            plaid=plaid,
+            publisher=publisher,
+            keyring=keyring,
+            lease=lease,
+            slots=asyncio.Semaphore(settings.sync_concurrency),
+            memory=memory,
+            together=Together(database),
+            budget=budget,
+            secrets=secrets,
+        )
 
 
 def adopt_keyring(settings: Settings, values: SecretValues) -> Callable[[], None]:

@@ -11,14 +11,16 @@ from core.resources import Resources, open_resources
 from core.settings import Settings, load_settings
 from web import description, problems
 from web.console import app as console
+from web.console.page_route import problem_page
 from web.middleware.authentication import Authentication
 from web.middleware.body_limit import BodyLimit
+from web.middleware.problem_pages import ProblemPages
 from web.middleware.rate_limit import RateLimit
 from web.middleware.refusals import AuditRefusals
 from web.middleware.request_id import RequestId
 from web.middleware.require_https import RequireHttps
 from web.middleware.security_headers import SecurityHeaders
-from web.routes import docs, events, health, items, link, metrics, syncs, webhooks
+from web.routes import docs, events, health, items, link, metrics, replays, syncs, webhooks
 from web.services import open_services
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Resources]]
@@ -57,6 +59,7 @@ class FrontDoor(FastAPI):
         if settings.require_https:
             app = RequireHttps(app)
         app = RequestId(AuditRefusals(app, lambda: state.services.refusals))
+        app = ProblemPages(app, "/console", problem_page)
         if settings.security_headers_enabled:
             app = SecurityHeaders(app, https=settings.require_https)
         if settings.trusted_proxies:
@@ -72,7 +75,7 @@ def make_app(settings: Settings | None = None, opener: Opener = open_resources) 
     app.include_router(metrics.router)
     app.include_router(docs.router)
     api = APIRouter(prefix="/api/v1")
-    for router in (link.link_tokens, link.router, items.router, syncs.router, events.router):
+    for router in (link.link_tokens, link.router, items.router, syncs.router, replays.router, events.router):
         api.include_router(router)
     app.include_router(api)
     app.include_router(console.router)

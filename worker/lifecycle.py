@@ -9,11 +9,14 @@ import structlog
 from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+from core.broker.rabbitmq import ping_broker
 from core.errors import MannaError
 from core.process import close_process, open_process, preflight
-from core.redis_connection import open_redis, ping_redis
+from core.redis_connection import open_blocking_redis, open_redis, ping_redis
 from core.settings import Settings
 from core.telemetry.metrics import install_metrics
+from worker.beat import LedScheduler
+from worker.leadership import Leadership
 from worker.metrics import forget_child, serve_metrics
 
 log = structlog.get_logger()
@@ -38,8 +41,10 @@ def connect(settings: Settings) -> None:
         forget_child(pid)
         close_process()
 
-    def start_beat(**_: Any) -> None:
+    def start_beat(sender: Any = None, **_: Any) -> None:
         or_exit(lambda: asyncio.run(_preflight(settings)))
+        if isinstance(sender.scheduler, LedScheduler):
+            sender.scheduler.leadership = Leadership(open_blocking_redis(settings))
 
     def stop(**_: Any) -> None:
         while ends:
@@ -57,6 +62,7 @@ async def _preflight(settings: Settings) -> None:
     redis = open_redis(settings)
     try:
         await ping_redis(redis, settings)
+        await ping_broker(settings)
     finally:
         await redis.aclose()
 

@@ -79,6 +79,19 @@ class SyncItems:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayPages:
+    """Apply the recorded pages of up to 50 failed runs, each for itself and without Plaid."""
+
+    wire_name: ClassVar[str] = "sync.replay_pages"
+    run_ids: tuple[UUID, ...]
+    queue: Queue = Queue.REPLAY
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the ids as text."""
+        return {"run_ids": [str(run_id) for run_id in self.run_ids]}
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchDue:
     """Find the Items that are due and put them on the queue: beat's tick."""
 
@@ -139,6 +152,18 @@ class RevokeItems:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterWebhooks:
+    """Have Plaid send here the webhooks of Items that it does not do so for yet: beat's, the database knows which."""
+
+    wire_name: ClassVar[str] = "items.register_webhooks"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is due."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class ReconcileItem:
     """Compare an Item with everything that Plaid has; `actor` is who asked, for the audit log."""
 
@@ -182,11 +207,13 @@ class Prune:
 MESSAGES: tuple[type[Message], ...] = (
     SyncItem,
     SyncItems,
+    ReplayPages,
     DispatchDue,
     AdvanceReplays,
     ConsumeAudit,
     ReencryptTokens,
     RevokeItems,
+    RegisterWebhooks,
     ReconcileItem,
     VerifyAudit,
     Prune,

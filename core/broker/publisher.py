@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import structlog
+from amqp.exceptions import AMQPError  # type: ignore[import-untyped]  # amqp publishes no types
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.broker.messages import ConsumeAudit, Message, SyncItem
+from core.broker.rabbitmq import is_rabbitmq
 from core.broker.transport import celery_settings
 from core.locking.redis_lock import item_lease, keys_of
 from core.models import SyncTrigger
@@ -37,6 +39,9 @@ class Publisher:
         self._redis = redis
         self._app = Celery("manna-publisher", set_as_current=False)
         self._app.conf.update(celery_settings(settings))
+        # redis-py connects again by itself; what is left of a connection to RabbitMQ is only found out by using it.
+        once_more = {"max_retries": 1, "interval_start": 0}
+        self._sending = {"retry": True, "retry_policy": once_more} if is_rabbitmq(settings) else {"retry": False}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._audit_timer: asyncio.TimerHandle | None = None
         self._audit_wake: asyncio.Task[None] | None = None
@@ -46,7 +51,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._send, message)
-        except (OperationalError, OSError, RedisError) as error:
+        except (OperationalError, OSError, RedisError, AMQPError) as error:
             log.warning("publish_failed", message=message.wire_name, error=type(error).__name__)
             return False
         return True
@@ -108,5 +113,5 @@ class Publisher:
     def _send(self, message: Message) -> None:
         # When it was sent, for whoever looks how long the oldest message of a queue has waited.
         headers = {SENT_AT: time.time()}
-        options = {"queue": message.queue.value, "ignore_result": True, "retry": False, "headers": headers}
+        options = {"queue": message.queue.value, "ignore_result": True, "headers": headers, **self._sending}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)

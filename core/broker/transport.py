@@ -5,30 +5,16 @@ from typing import Any
 from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # kombu loads its names lazily
 
 from core.broker.messages import Queue
+from core.broker.rabbitmq import is_rabbitmq, rabbitmq_settings
 from core.redis_connection import broker_settings
 from core.settings import Settings
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Return Celery's configuration; measured reasons stand in docs/adr/0004-celery-on-redis.md."""
-    address = broker_settings(settings)
+    """Return Celery's configuration; reasons, measured ones too, stand in docs/adr, numbers 4 and 25."""
     return {
-        **address,
+        **(rabbitmq_settings(settings) if is_rabbitmq(settings) else _redis_settings(settings)),
         "broker_connection_retry_on_startup": True,
-        "broker_transport_options": {
-            **address["broker_transport_options"],
-            # Twice the time limit of a task, the same in worker, beat, Flower and publishers.
-            "visibility_timeout": int(settings.sync_time_limit_seconds * 2),
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
-            "unacked_restore_limit": 100,
-            "queue_order_strategy": "priority",
-            "health_check_interval": 15,
-            "socket_keepalive": True,
-            "socket_timeout": 30,
-            "socket_connect_timeout": settings.connect_timeout_seconds,
-        },
-        "task_queues": [KombuQueue(queue.value) for queue in Queue],  # type: ignore[no-untyped-call]
         "task_default_queue": Queue.MAINTENANCE.value,
         "task_create_missing_queues": False,
         "task_acks_late": True,
@@ -48,4 +34,25 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_soft_shutdown_timeout": 20.0,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
+    }
+
+
+def _redis_settings(settings: Settings) -> dict[str, Any]:
+    address = broker_settings(settings)
+    return {
+        **address,
+        "broker_transport_options": {
+            **address["broker_transport_options"],
+            # Twice the time limit of a task, the same in worker, beat, Flower and publishers.
+            "visibility_timeout": int(settings.sync_time_limit_seconds * 2),
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "unacked_restore_limit": 100,
+            "queue_order_strategy": "priority",
+            "health_check_interval": 15,
+            "socket_keepalive": True,
+            "socket_timeout": 30,
+            "socket_connect_timeout": settings.connect_timeout_seconds,
+        },
+        "task_queues": [KombuQueue(queue.value) for queue in Queue],  # type: ignore[no-untyped-call]
     }

@@ -117,6 +117,27 @@ class FieldKey:
         body = self._aead.encrypt(nonce, plaintext, self._header + context)
         return self.stem + to_base64url(self._rest + nonce + body)
 
+    def seal_bytes(self, plaintext: bytes, context: bytes) -> bytes:
+        """Return the envelope as bytes: the same layout, without prefix and base64url.
+
+        Raises:
+            KeyExhaustedError: the key has sealed as often as random nonces allow.
+        """
+        self.uses.count()
+        nonce = urandom(NONCE_BYTES)
+        return b"".join((self._header, nonce, self._aead.encrypt(nonce, plaintext, self._header + context)))
+
+    def open_bytes(self, sealed: bytes, context: bytes) -> bytes:
+        """Return the plaintext of an envelope of bytes.
+
+        Raises:
+            EncryptionError: another key, another context, or any changed, missing or added bit.
+        """
+        if len(sealed) < HEADER_BYTES + NONCE_BYTES + TAG_BYTES or not sealed.startswith(self._header):
+            raise decrypt_failure()
+        nonce, body = sealed[HEADER_BYTES:][:NONCE_BYTES], sealed[HEADER_BYTES + NONCE_BYTES :]
+        return decrypt(self._aead, nonce, body, self._header + context)
+
     def open(self, sealed: str, context: bytes) -> bytes:
         """Return the plaintext of an envelope.
 
@@ -142,6 +163,11 @@ class FieldKey:
 def is_sealed(text: str) -> bool:
     """Tell whether the text claims to be an envelope; only opening it proves so."""
     return text.startswith(PREFIX)
+
+
+def stem_of(sealed: bytes) -> str:
+    """Return what the text form of an envelope of bytes begins with; it names the key and commits to it."""
+    return PREFIX + to_base64url(sealed[:STEM_HEADER_BYTES])
 
 
 def to_base64url(data: bytes) -> str:

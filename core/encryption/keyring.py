@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from core.encryption.cipher import STEM_CHARACTERS, FieldKey, decrypt_failure, is_sealed
+from core.encryption.cipher import STEM_CHARACTERS, FieldKey, decrypt_failure, is_sealed, stem_of
 from core.errors import ConfigurationError, EncryptionError
 
 # What is written while `FIELD_ENCRYPTION_ENABLED=false`: visible as what it is, and refused once it is on again.
@@ -81,8 +81,8 @@ class Keyring:
         """
         active = next((key_id for key_id, status in statuses.items() if status is KeyStatus.ACTIVE), self.wanted)
         openable = [key for key in self.keys if statuses.get(key.key_id) is not KeyStatus.DESTROYED]
-        by_tag = {key.stem: key for key in openable}
-        return replace(self, primary=self._keys[active], _by_stem=by_tag, _statuses=statuses)
+        by_stem = {key.stem: key for key in openable}
+        return replace(self, primary=self._keys[active], _by_stem=by_stem, _statuses=statuses)
 
     def seal(self, plaintext: str, context: bytes) -> str:
         """Return the envelope of a text under the primary key, bound to `context`.
@@ -109,6 +109,27 @@ class Keyring:
         if key is None:
             return self._unsealed(sealed)
         return key.open_rest(sealed[STEM_CHARACTERS:], context).decode()
+
+    def seal_bytes(self, plaintext: bytes, context: bytes) -> bytes:
+        """Return the envelope of bytes, as bytes, under the primary key, bound to `context`.
+
+        Raises:
+            KeyExhaustedError: the key is used up.
+        """
+        return self.primary.seal_bytes(plaintext, context) if self.enabled else UNSEALED_PREFIX.encode() + plaintext
+
+    def open_bytes(self, sealed: bytes, context: bytes) -> bytes:
+        """Return the bytes of an envelope of bytes.
+
+        Raises:
+            EncryptionError: `Failed to decrypt data`, whatever the reason was.
+        """
+        key = self._by_stem.get(stem_of(sealed))
+        if key is not None:
+            return key.open_bytes(sealed, context)
+        if self.enabled or not sealed.startswith(UNSEALED_PREFIX.encode()):
+            raise decrypt_failure()
+        return sealed.removeprefix(UNSEALED_PREFIX.encode())
 
     def accepts(self, stored: str) -> bool:
         """Tell whether a value may be written to an encrypted column as it stands."""

@@ -11,6 +11,7 @@ from core.models.encryption_key import EncryptionKey
 from core.models.idempotency_key import IdempotencyKey
 from core.models.item_removal import ItemRemoval
 from core.models.item_schedule import ItemSchedule
+from core.models.journal_page import JournalPage
 from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
@@ -20,6 +21,7 @@ from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.token_rotation import TokenRotation, TokenRotationStatus
 from core.models.transaction import Transaction
 from core.models.webhook_event import WebhookEvent
+from core.models.webhook_registration import WebhookRegistration
 
 __all__ = [
     "STAGED",
@@ -36,6 +38,7 @@ __all__ = [
     "ItemRemoval",
     "ItemSchedule",
     "ItemStatus",
+    "JournalPage",
     "KeyringReport",
     "PlaidItem",
     "QuarantinedTransaction",
@@ -50,4 +53,5 @@ __all__ = [
     "TokenRotationStatus",
     "Transaction",
     "WebhookEvent",
+    "WebhookRegistration",
 ]

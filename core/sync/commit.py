@@ -145,32 +145,32 @@ async def _store(resources: Resources, commit: Commit) -> None:
     result: VersionConflictError | None
     is_staged = pages.is_full_pull or pages.kept > STAGED_PAGES
     if pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not (is_staged or pages.rejected):
-        result = await resources.together(_commit_shared, commit)
-    else:
-        # Before a connection is taken: whoever waits for memory holds nothing that others wait for.
-        async with resources.memory.held(pages.largest * COPIES):
-            write = _commit_staged if is_staged else _commit_alone
-            result = await write(resources.database, commit)
-    if result is not None:
-        raise result
+        await resources.together(_commit_shared, commit)
+        return
+    write = _commit_staged if is_staged else _commit_alone
+    # Before a connection is taken: whoever waits for memory holds nothing that others wait for.
+    async with resources.memory.held(pages.largest * COPIES):
+        await write(resources.database, commit)
 
 
 async def _commit_shared(database: Database, commits: Sequence[Commit]) -> Sequence[VersionConflictError | None]:
     return await _transact(database, commits, _apply_at_once)
 
 
-async def _commit_alone(database: Database, commit: Commit) -> VersionConflictError | None:
-    (result,) = await _transact(database, [commit], _apply_in_turn)
-    return result
+async def _commit_alone(database: Database, commit: Commit) -> None:
+    (lost,) = await _transact(database, [commit], _apply_in_turn)
+    if lost is not None:
+        raise lost
 
 
-async def _commit_staged(database: Database, commit: Commit) -> VersionConflictError | None:
+async def _commit_staged(database: Database, commit: Commit) -> None:
     try:
         staged = await stage_pages(database, commit.run.id, commit.pages)
-        (result,) = await _transact(database, [commit], partial(_apply_staged, staged))
+        (lost,) = await _transact(database, [commit], partial(_apply_staged, staged))
     finally:
         await unstage(database, commit.run.id)
-    return result
+    if lost is not None:
+        raise lost
 
 
 async def _transact(
@@ -181,7 +181,8 @@ async def _transact(
         won = [commit for commit in commits if commit.run.id in moved]
         await write(connection, won)
         await log_audit_events(connection, [commit.event for commit in won])
-        await count_success(connection, [commit.item.institution_id for commit in won])
+        if answered := [commit.item.institution_id for commit in won if not commit.pages.is_recorded]:
+            await count_success(connection, answered)
     return [None if commit.run.id in moved else VersionConflictError() for commit in commits]
 
 

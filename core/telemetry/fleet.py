@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.broker.rabbitmq import is_rabbitmq
 from core.broker.waiting import read_waiting
 from core.encryption.keyring import current_keyring
 from core.identity import first_id_at
@@ -146,11 +147,12 @@ class Fleet:
             pipe.hlen(UNACKED)
             pipe.get(TICKED_KEY)
             in_work, ticked = await pipe.execute()
-        waiting = (await read_waiting(self._resources.redis)).items()
+        waiting = (await read_waiting(self._resources.settings, self._resources.redis)).items()
         queued = [((queue.value,), float(one.messages)) for queue, one in waiting]
         known = [((queue.value,), one.oldest_seconds) for queue, one in waiting if one.oldest_seconds is not None]
         ages = [] if ticked is None else [((), max(0.0, time.time() - float(ticked)))]
-        in_work_now = _family(IN_WORK, [((), float(in_work))])
+        # RabbitMQ keeps what is in work to itself.
+        in_work_now = _family(IN_WORK, [] if is_rabbitmq(self._resources.settings) else [((), float(in_work))])
         return [in_work_now, _family(DISPATCHED, ages), _family(QUEUED, queued), _family(OLDEST, known)]
 
 
