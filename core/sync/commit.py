@@ -142,7 +142,6 @@ async def _store_sifted(resources: Resources, commit: Commit) -> None:
 
 async def _store(resources: Resources, commit: Commit) -> None:
     pages = commit.pages
-    result: VersionConflictError | None
     is_staged = pages.is_full_pull or pages.kept > STAGED_PAGES
     if pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not (is_staged or pages.rejected):
         await resources.together(_commit_shared, commit)
