@@ -189,7 +189,8 @@ async def it_returns_and_its_items_recover_by_themselves(day):
 
 async def others_need_a_person(day):
     await day.bank("faults", kind="error", error_code=CODE, institution_id=OTHER, times=None)
-    await day.bank("evolve", added=1)
+    rows = await day.connection.fetch("SELECT plaid_item_id FROM plaid_items WHERE institution_id = $1", OTHER)
+    await day.bank("evolve", added=1, item_ids=[row["plaid_item_id"] for row in rows])
     await day.sql(f"UPDATE plaid_items SET next_sync_at = now() WHERE institution_id = '{OTHER}'")
     await day.until(f"SELECT count(*) = {AT_OTHER} FROM plaid_items WHERE error_code = '{CODE}'")
     await day.metric_shows(f'manna_items_failing{{error_code="{CODE}"}}', lambda value: value == AT_OTHER)
