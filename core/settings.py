@@ -177,6 +177,8 @@ class Settings(BaseSettings):
     """Where a worker serves its metrics, a port for each worker of a host; 0 is nowhere."""
     metrics_host: str = "127.0.0.1"
     """The address that it listens on for them; a container needs 0.0.0.0."""
+    otel_traces_exporter: Literal["none", "otlp"] = "none"
+    """`otlp` sends traces to OpenTelemetry's collector; the other `OTEL_…` variables are the library's own."""
 
     database_pooler: Literal["none", "pgbouncer"] = "none"
     """`pgbouncer` behind PgBouncer in transaction mode: no prepared statements, time-outs by role."""

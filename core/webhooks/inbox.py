@@ -6,6 +6,7 @@ not per webhook, and the answer still comes after the commit that holds the deli
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from core.batching import Batched
@@ -27,7 +28,7 @@ class Inbox:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._keep = Batched(self._keep_many, largest=BATCH, at_once=1)
-        self._to_sync: dict[UUID, None] = {}
+        self._to_sync: dict[UUID, list[str]] = {}
         self._publishing: asyncio.Task[None] | None = None
 
     async def receive(self, body: bytes, proof: VerifiedWebhook) -> bool:
@@ -60,9 +61,10 @@ class Inbox:
     async def _commit(self, deliveries: Sequence[Delivery], *, wait: bool) -> Kept:
         async with self._resources.database.connection() as connection:
             kept = await keep_deliveries(connection, deliveries, wait=wait)
-        self._to_sync.update(dict.fromkeys(kept.to_sync))
+        for item_id, traces in kept.to_sync.items():
+            self._to_sync.setdefault(item_id, []).extend(traces)
         if self._publishing is None and (self._to_sync or kept.ends_access):
-            self._publishing = asyncio.create_task(self._publish(revoke=kept.ends_access))
+            self._publishing = asyncio.create_task(self._publish(revoke=kept.ends_access), context=Context())
         return kept
 
     async def _publish(self, *, revoke: bool) -> None:
@@ -71,7 +73,7 @@ class Inbox:
                 await self._resources.publisher.publish(RevokeItems())
             while self._to_sync:
                 item_id = next(iter(self._to_sync))
-                del self._to_sync[item_id]
-                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK)
+                traces = self._to_sync.pop(item_id)
+                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK, traces)
         finally:
             self._publishing = None
