@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     database_url: str = Field("postgresql://localhost/manna", repr=False)
     """PostgreSQL; any driver suffix, asyncpg is used. libpq's `sslmode`, `sslrootcert`, `sslcert`, `sslkey` count."""
     redis_url: str = Field("redis://localhost:6379/0", repr=False)
-    """Broker, leases and limits: `redis://`, `rediss://`, or `sentinel://…?master=NAME`."""
+    """Broker, leases and limits: `redis://`, `rediss://`, `sentinel://…?master=NAME`; a user alone takes a secret."""
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
     """Where secrets are looked up, in this order."""
     secrets_refresh_seconds: Annotated[float, Field(ge=1, le=60)] = 30.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import structlog
 from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+from core.broker.publisher import SENT_AT
 from core.errors import MannaError
 from core.process import close_process, open_process, preflight
 from core.redis_connection import open_redis, ping_redis
@@ -47,6 +49,12 @@ def connect(settings: Settings) -> None:
             ends.pop()()
         _close()
 
+    def date(headers: dict[str, Any] | None = None, **_: Any) -> None:
+        # Beat's messages tell how long they have waited, as the publisher's do.
+        if headers is not None:
+            headers.setdefault(SENT_AT, time.time())
+
+    signals.before_task_publish.connect(date, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_init.connect(start_child, weak=False)
     signals.beat_init.connect(start_beat, weak=False)

@@ -12,7 +12,7 @@ from core.broker.publisher import SENT_AT
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue's depth, and for how many seconds its oldest message waits; None when it does not tell, as beat's."""
+    """A queue's depth, and for how many seconds its oldest message waits; None when it does not tell."""
 
     messages: int
     oldest_seconds: float | None

@@ -1,10 +1,14 @@
 """The capacity page: what 10,000 to 10,000,000 Items need, from measured costs and one formula each."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
+from typing import Any, Self
 
 NAME = "../explanation/capacity.md"
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results.json"
 FLEETS = (10_000, 100_000, 1_000_000, 10_000_000)
 DAY = 86_400
 PLAID_CALLS_A_MINUTE = 2_500
@@ -15,18 +19,42 @@ TWO_DIGITS = 10
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What was measured, on the machine that the page names; CPU in seconds of one core, sizes in bytes."""
+    """What was measured: CPU in seconds of one core, sizes in bytes.
 
-    sync_client_cpu: float = 0.0027
-    sync_database_cpu: float = 0.0013
-    transaction_cpu: float = 0.000_14
+    Time and memory are those of the benchmark's last run; the sizes were counted once, no run measures them.
+    """
+
+    sync_client_cpu: float
+    sync_database_cpu: float
+    transaction_cpu: float
+    worker_megabytes: int
     transaction_bytes: int = 1_340
     item_bytes: int = 3_500
     account_bytes: int = 1_200
     run_bytes: int = 720
     audit_event_bytes: int = 700
     message_bytes: int = 1_230
-    worker_megabytes: int = 135
+
+    @classmethod
+    def of(cls, results: dict[str, Any]) -> Self:
+        """Read them from `benchmarks/results.json`, rounded to two digits: more would be the machine's mood."""
+        sync, load = _measured(results, "incremental"), _measured(results, "initial")
+        return cls(
+            sync_client_cpu=_rounded(sync["cpu"]["contender"] / sync["units"]),
+            sync_database_cpu=_rounded(sync["cpu"]["postgres"] / sync["units"]),
+            transaction_cpu=_rounded((load["cpu"]["contender"] + load["cpu"]["postgres"]) / load["units"]),
+            worker_megabytes=round(sync["peak_process_bytes"] / 1_000_000),
+        )
+
+
+def _measured(results: dict[str, Any], scenario: str) -> dict[str, Any]:
+    """Return our own best round of a scenario."""
+    rounds: list[dict[str, Any]] = results["parts"][scenario]["measured"]
+    return min((one for one in rounds if one["contender"] == "manna"), key=lambda one: float(one["seconds"]))
+
+
+def _rounded(seconds: float) -> float:
+    return float(f"{seconds:.2g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +75,16 @@ class Load:
 
 HEAD = """# Capacity
 
-Written by `python -m scripts.reference` from the costs and assumptions in `scripts/reference/capacity.py`: change
-them there for your own load.
+Written by `python -m scripts.reference` from `benchmarks/results.json` and the assumptions in
+`scripts/reference/capacity.py`: measure on your machine, change them for your load.
 
 ## Measured costs
 
 {costs}
 
-They come from a short run of `make bench ARGS='--quick …'` (two shared cores of an AMD EPYC, PostgreSQL 18 and Valkey
-9 on loopback, durable) and from counting the bytes of 100 Items of 500 transactions. Seconds do not carry over to
-another machine: run `make bench` on yours. Page caches, indexes after years of updates and backups are not in the
-sizes.
+Time and memory come from the run of `make bench` of {at} ([how it measures](../reference/benchmarks.md)), sizes
+from counting the bytes of 100 Items of 500 transactions. Seconds do not carry over to another machine: run `make bench`
+and `make reference` on yours. Page caches, indexes after years of updates and backups are not in the sizes.
 
 ## Assumed load
 
@@ -69,7 +96,7 @@ sizes.
 
 With N Items: mean syncs a second `s = N * {syncs} / 86,400`, at peak `p = {peak:g} * s`.
 
-- **Worker processes** `max(2, p * {client:g} s / {busy:g})`: one process is one core, {memory} MB at rest; give it
+- **Worker processes** `max(2, p * {client:g} s / {busy:g})`: one process is one core, {memory} MB under load; give it
   384 MB.
 - **PostgreSQL cores** `p * {database:g} s / {busy:g}`, for the syncs alone.
 - **Connections** `DATABASE_POOL_SIZE * (workers + 2 web + 2 audit) + 5`. Beyond some hundreds put
@@ -95,8 +122,10 @@ With N Items: mean syncs a second `s = N * {syncs} / 86,400`, at peak `p = {peak
 
 def page() -> str:
     """Return the page's text."""
-    costs, load = Costs(), Load()
+    results = json.loads(RESULTS.read_text("utf-8"))
+    costs, load = Costs.of(results), Load()
     return HEAD.format(
+        at=results["parts"]["incremental"]["at"],
         costs=_costs(costs),
         load=_load(load),
         table="\n".join(_table(costs, load)),
