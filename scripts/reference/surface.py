@@ -43,9 +43,9 @@ SURFACE: tuple[tuple[str, Any], ...] = (
 )
 # Their members are a list, and a page of its own has it: audit-events.md.
 LISTS = (AuditEventType, AuditContext)
-INSTANCES = {SecretsManager: "The process's own is `core.secrets.secrets_manager`."}
+INSTANCES: dict[type, str] = {SecretsManager: "The process's own is `core.secrets.secrets_manager`."}
 # The rest of its methods are for the process that holds it.
-SHOWN = {SecretsManager: {"get", "get_database_url"}}
+SHOWN: dict[type, set[str]] = {SecretsManager: {"get", "get_database_url"}}
 
 
 def page() -> str:
