@@ -11,11 +11,15 @@ from typing import Any
 from benchmarks import fleet, report, results, service, throughput, webhooks
 from benchmarks.contenders import PEERS_PYTHON, contenders
 from benchmarks.ground import ROOT, Ground, open_ground
+from benchmarks.outbound_budget import outbound_budget
 
-PARTS = ("initial", "incremental", "memory", "large", "webhook", "fleet", "due")
+PARTS = ("initial", "incremental", "memory", "large", "webhook", "fleet", "due", "budget")
 QUICK_SCALE = 0.05
 FLEETS = (10_000, 100_000, 1_000_000)
+DUE_ITEMS = 10_000_000
 QUICK_FLEETS = (1_000, 10_000)
+QUICK_BUDGET = ["--limit", "120", "--item-limit", "10", "--window", "12", "--seconds", "12", "--processes", "2"]
+FLEET_ROUNDS = 5
 Measure = Callable[[Ground], Any]
 
 
@@ -38,6 +42,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--contenders", nargs="+", metavar="NAME", help="only those whose names begin so, such as limit manna"
     )
+    parser.add_argument("--items", type=int, help="most Items in the tables of the parts fleet and due (10000000)")
     parser.add_argument("--output", type=Path, help="directory of results.json and RESULTS.md (benchmarks)")
     chosen = parser.parse_args(given)
     chosen.rounds = chosen.rounds or (1 if chosen.quick else 3)
@@ -65,10 +70,16 @@ def measures(chosen: argparse.Namespace) -> dict[str, Measure]:
         "large": lambda ground: service.large_item(ground, chosen.scale),
         "webhook": lambda _ground: webhooks.webhook_latency(10 if chosen.quick else 200),
         "fleet": lambda ground: fleet.cost_by_fleet(
-            ground, QUICK_FLEETS if chosen.quick else FLEETS, round(1000 * chosen.scale)
+            ground, fleets(chosen), round(1000 * chosen.scale), 1 if chosen.quick else FLEET_ROUNDS
         ),
-        "due": lambda ground: fleet.claim_time(ground, round(10_000_000 * chosen.scale)),
+        "due": lambda ground: fleet.claim_time(ground, chosen.items or round(DUE_ITEMS * chosen.scale)),
+        "budget": lambda _ground: outbound_budget(QUICK_BUDGET if chosen.quick else []),
     }
+
+
+def fleets(chosen: argparse.Namespace) -> list[int]:
+    """Return the numbers of Items in the table that are compared."""
+    return [size for size in (QUICK_FLEETS if chosen.quick else FLEETS) if size <= (chosen.items or size)]
 
 
 def told(figure: dict[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def open_ground() -> Iterator[Ground]:
 @contextmanager
 def open_plaid(work: Work, latency_ms: int) -> Iterator[Plaid]:
     """Start the stand-in with its answers ready."""
-    argv = [sys.executable, "-m", "benchmarks.plaid_server", str(work.items), str(work.history), str(latency_ms)]
+    given = (work.items, work.history, work.rounds, latency_ms)
+    argv = [sys.executable, "-m", "benchmarks.plaid_server", *map(str, given)]
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the stand-in has no pipes")

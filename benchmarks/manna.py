@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from celery import Celery
+from sqlalchemy import make_url
 
 from benchmarks.contender import Open, Session, totals
 from benchmarks.ground import ROOT, Ground, Place, Plaid
@@ -58,10 +59,13 @@ def open_manna(
     """Import the Items, start the workers and wait until they are ready."""
     given = environment(place, plaid.url, **settings)
     import_items(given, range(plaid.work.items))
-    started = [f"sync{number}" for number in range(workers)]
+    # Several services may stand side by side.
+    own = make_url(place.database_url).database
+    started = [f"{own}-sync{number}" for number in range(workers)]
     pids = [_start(ground, name, SYNC_QUEUES, given) for name in started]
-    pids.append(_start(ground, "audit", "audit", given))
-    for name in [*started, "audit"]:
+    started.append(f"{own}-audit")
+    pids.append(_start(ground, started[-1], "audit", given))
+    for name in started:
         log = ground.servers.directory / f"{name}.log"
         ground.servers.supervisor.wait_ready(name, lambda log=log: "ready" in log.read_text(errors="replace"))  # type: ignore[misc]  # mypy cannot infer a bound lambda
     try:
@@ -73,7 +77,7 @@ def open_manna(
             finish=partial(_until, place.database_url, "SELECT -count(*) FROM audit_outbox", 0),
         )
     finally:
-        for name in [*started, "audit"]:
+        for name in started:
             ground.servers.supervisor.stop(name)
 
 

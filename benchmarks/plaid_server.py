@@ -1,6 +1,6 @@
 """A stand-in for Plaid that costs next to nothing: every answer lies ready as bytes, only the latency is made.
 
-`python -m benchmarks.plaid_server ITEMS HISTORY LATENCY_MS` prints its address once it listens, and ends when
+`python -m benchmarks.plaid_server ITEMS HISTORY ROUNDS LATENCY_MS` prints its address once it listens, and ends when
 its standard input does. It knows one endpoint, and trusts that pages of 500 are asked for.
 """
 
@@ -106,8 +106,8 @@ async def serve(work: Work, latency_seconds: float) -> None:
 
 def main() -> None:
     """Read the arguments and serve."""
-    items, history, latency_ms = (int(argument) for argument in sys.argv[1:4])
-    asyncio.run(serve(Work(items, history), latency_ms / 1000))
+    items, history, rounds, latency_ms = (int(argument) for argument in sys.argv[1:5])
+    asyncio.run(serve(Work(items, history, rounds), latency_ms / 1000))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Re-encryption of many rows with syncs under way and processes that are killed, and the migration that encrypts.
 
-    python benchmarks/rotation.py [--rows 1000000] [--kills 20] [--syncs 200] [--rows-per-second 0]
+    python -m benchmarks.rotation [--rows 1000000] [--kills 20] [--migration-kills 5] [--syncs 200] [--keep]
 
-On a PostgreSQL and a Valkey of its own: (1) so many plain tokens, encrypted by `alembic upgrade`; (2) a new key is
-promoted and the re-encryption runs in a process that is killed (-9) again and again, while Items are synced; a reader
-opens random rows all the time. At the end each token is compared with what it was. Exit code 1 if one promise (E7,
-E13) is not kept.
+On a PostgreSQL and a Valkey of its own: (1) so many plain tokens, encrypted by `alembic upgrade`, which is killed (-9)
+on its way and started again; (2) a new key is promoted and the re-encryption runs in a process that is killed again
+and again, while Items are synced; a reader opens random rows all the time. At the end each token is compared with what
+it was. Exit code 1 if one promise (E7, E13) is not kept. A million rows take about seven minutes on two quiet cores;
+`--keep` writes the log into `benchmarks/SECURITY.md`.
 """
 
 import argparse
@@ -15,33 +16,37 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import select
 
+from benchmarks.kept import Log, keep
 from core.encryption import EncryptionKeyProvider, current_keyring
 from core.models import PlaidItem, RunStatus, SyncTrigger
 from core.resources import Resources, open_resources
 from core.rotation.promotion import promote
 from core.rotation.proof import rows_by_key
 from core.rotation.reencrypt import BATCH, reencrypt
+from core.rotation.stored_tokens import BATCH as MIGRATION_BATCH
 from core.settings import load_settings
 from core.sync.sync_item import sync_item
+from devstack.processes import ROOT
 from devstack.servers import open_servers
 
-ROOT = Path(__file__).resolve().parents[1]
 BEFORE, ENCRYPTED = "20250912_0000", "20250918_0500"
 TOKEN = "access-sandbox-"  # noqa: S105 - the part that all made-up tokens share
 ROWS = """
 INSERT INTO plaid_items (id, user_id, plaid_item_id, plaid_access_token, next_sync_at)
 SELECT gen_random_uuid(), 'u' || n, 'itm' || n, $2 || md5(n::text), NULL FROM generate_series(1, $1::int) AS n
 """
+PLAIN = "SELECT count(*) FROM plaid_items WHERE plaid_access_token NOT LIKE 'sealed:%'"
+BATCHES_DONE = "SELECT count(*) FROM audit_outbox WHERE actor = 'migration:20250918_0500'"
+ALEMBIC = (sys.executable, "-m", "alembic")
+PAUSE_SECONDS = 0.05
+TELL_EVERY = 100_000
 WORKER = """
 import asyncio, sys
 from core.resources import open_resources
@@ -64,24 +69,36 @@ PAGE = (
 class OnePage:
     """A page source that always answers at once; it checks that it is asked with a token."""
 
-    async def transactions_sync(self, access_token: str, _cursor: str | None) -> bytes:
+    async def transactions_sync(self, access_token: str, _cursor: str | None, _again: object = None) -> bytes:
         """Return the only page."""
         if not access_token.startswith(TOKEN):
             raise ValueError("a sync was given something that is no token")
         return PAGE
 
 
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Print how long the body took."""
-    begun = time.monotonic()
-    yield
-    print(f"{what}: {time.monotonic() - begun:.1f} s", flush=True)
-
-
 def alembic(*arguments: str) -> None:
     """Migrate with the benchmark's environment."""
-    subprocess.run([sys.executable, "-m", "alembic", *arguments], cwd=ROOT, check=True)
+    subprocess.run([*ALEMBIC, *arguments], cwd=ROOT, check=True)
+
+
+async def migration_killed(url: str, rows: int, kills: int, log: Log) -> int:
+    """Run the migration that encrypts, killed so often, then to its end; return how many plain tokens it left."""
+    connection = await asyncpg.connect(url)
+    for number in range(kills):
+        process = await asyncio.create_subprocess_exec(*ALEMBIC, "upgrade", ENCRYPTED, cwd=ROOT)
+        # Each batch of tokens is an event: cheaper to count than the rows.
+        until = (number + 1) * rows // MIGRATION_BATCH // (kills + 1) - random.randrange(2)
+        while process.returncode is None and await connection.fetchval(BATCHES_DONE) < until:
+            # The database waits instead of us.
+            await connection.execute("SELECT pg_sleep(0.02)")
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        done = await connection.fetchval(BATCHES_DONE)
+        log.say(f"  migration {number + 1}: killed with {done * MIGRATION_BATCH:,} tokens sealed")
+    alembic("upgrade", ENCRYPTED)
+    left: int = await connection.fetchval(PLAIN)
+    await connection.close()
+    return left
 
 
 async def plain_rows(url: str, rows: int) -> dict[UUID, str]:
@@ -93,29 +110,38 @@ async def plain_rows(url: str, rows: int) -> dict[UUID, str]:
     return {UUID(str(row["id"])): row["plaid_access_token"] for row in found}
 
 
-async def rotation_killed(rows: int, kills: int, rows_per_second: int) -> int:
-    """Run the re-encryption in a process that is killed so often, then once to its end; return what remained."""
+async def rotation_killed(given: argparse.Namespace, log: Log) -> tuple[int, int]:
+    """Run the re-encryption in a process that is killed so often, then once to its end.
+
+    Returns how many processes were killed at work, and what remained under the old key.
+    """
     # So that no process comes to the end before its kill.
-    most = max(rows // BATCH // (kills + 1) - 1, 1)
-    for number in range(kills + 1):
+    most = max(given.rows // BATCH // (given.kills + 1) - 1, 1)
+    killed, lines = 0, [""]
+    for number in range(given.kills + 1):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WORKER, str(rows_per_second), cwd=ROOT, stdout=subprocess.PIPE
+            sys.executable, "-c", WORKER, str(given.rows_per_second), cwd=ROOT, stdout=subprocess.PIPE
         )
-        last = number == kills
+        last = number == given.kills
         batches = None if last else random.randint(1, most)
-        lines = [line async for line in _until(process, batches)]
+        lines = [line async for line in _until(process, batches, log)]
         if not last:
             process.send_signal(signal.SIGKILL)
-        await process.wait()
+        killed += await process.wait() == -signal.SIGKILL
         done = sum(int(line) for line in lines if line.isdigit())
-        print(f"  process {number + 1}: {done} rows told of, {'ended' if last else 'killed'}", flush=True)
-    return int(lines[-1].split()[-1])
+        log.say(f"  process {number + 1}: {done:,} rows told of, {'ended' if last else 'killed'}")
+    return killed, int(lines[-1].split()[-1])
 
 
-async def _until(process: asyncio.subprocess.Process, batches: int | None):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of lines
+async def _until(process: asyncio.subprocess.Process, batches: int | None, log: Log) -> AsyncIterator[str]:
     assert process.stdout is not None  # noqa: S101 - it was piped
-    while line := await process.stdout.readline():
-        yield line.decode().strip()
+    told = done = 0
+    while line := (await process.stdout.readline()).decode().strip():
+        yield line
+        done += int(line) if line.isdigit() else 0
+        if done - told >= TELL_EVERY:
+            told = done
+            log.say(f"    {done:,} rows")
         if batches is not None and (batches := batches - 1) <= 0:
             return
 
@@ -129,7 +155,7 @@ async def read_all_the_time(resources: Resources, expected: dict[UUID, str], end
             for row in await session.scalars(select(PlaidItem).where(PlaidItem.id.in_(chosen))):
                 read += 1
                 wrong += row.plaid_access_token != expected[row.id]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(PAUSE_SECONDS)
     return read, wrong
 
 
@@ -147,6 +173,7 @@ async def sync_all_the_time(
         ):
             outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
             commits[item_id] += outcome.status is RunStatus.SUCCEEDED
+        await asyncio.sleep(PAUSE_SECONDS)
     return outcomes, commits
 
 
@@ -160,7 +187,7 @@ async def compare(resources: Resources, expected: dict[UUID, str], commits: dict
     return wrong
 
 
-async def rotate(given: argparse.Namespace, expected: dict[UUID, str]) -> bool:
+async def rotate(given: argparse.Namespace, expected: dict[UUID, str], log: Log) -> bool:
     """Promote a new key, re-encrypt under kills, syncs and readers, and tell whether every promise held."""
     os.environ["MANNA_ENCRYPTION_KEYS_PREVIOUS"] = os.environ["MANNA_ENCRYPTION_KEY"]
     os.environ["MANNA_ENCRYPTION_KEY"] = EncryptionKeyProvider.generate_key()
@@ -170,31 +197,54 @@ async def rotate(given: argparse.Namespace, expected: dict[UUID, str]) -> bool:
         await resources.keyring.refresh()
         reading = asyncio.create_task(read_all_the_time(resources, expected, ended))
         syncing = asyncio.create_task(sync_all_the_time(resources, list(expected)[: given.syncs], ended))
-        with timed(f"re-encrypted {len(expected):,} rows with {given.kills} kills"):
-            remaining = await rotation_killed(given.rows, given.kills, given.rows_per_second)
+        killed, remaining = await rotation_killed(given, log)
+        log.say(f"re-encrypted {len(expected):,} rows with {killed} kills")
         ended.set()
         read, unreadable = await reading
         outcomes, commits = await syncing
         again = await reencrypt(resources.database)
         counts = await rows_by_key(resources.database)
         wrong = await compare(resources, expected, commits)
-    print(f"syncs meanwhile: { ({status.value: number for status, number in outcomes.items()}) }")
-    print(f"rows opened meanwhile: {read:,}, wrong or unreadable: {unreadable}")
-    print(f"rows whose token or version is not what it must be: {wrong}")
+    log.say(f"syncs meanwhile: { ({status.value: number for status, number in outcomes.items()}) }")
+    log.say(f"rows opened meanwhile: {read:,}, wrong or unreadable: {unreadable}")
+    log.say(
+        f"of {len(expected):,} tokens opened and compared at the end, {wrong} are not what they were (nor versions)"
+    )
     under_old = counts.total() - counts[new]
-    print(f"proof: {under_old} rows under the old key, {counts[new]:,} under the new one; run again: {again.rewritten}")
-    failed = outcomes.get(RunStatus.FAILED, 0)
+    log.say(
+        f"proof: {under_old} rows under the old key, {counts[new]:,} under the new one; run again: {again.rewritten}"
+    )
+    failed = outcomes.get(RunStatus.FAILED, 0) + (killed != given.kills) + (counts[new] != len(expected))
     return not (remaining or unreadable or wrong or under_old or failed or again.rewritten)
+
+
+def arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--migration-kills", type=int, default=5)
+    parser.add_argument("--syncs", type=int, default=200, help="how many Items are synced meanwhile")
+    parser.add_argument("--rows-per-second", type=int, default=0, help="the throttle; 0 is none")
+    parser.add_argument("--keep", action="store_true", help="write the log into benchmarks/SECURITY.md")
+    return parser.parse_args()
+
+
+def migrate(given: argparse.Namespace, url: str, log: Log) -> tuple[dict[UUID, str], int]:
+    """Make plain tokens and encrypt them under kills; return them by row, and how many stayed plain."""
+    alembic("upgrade", BEFORE)
+    expected = asyncio.run(plain_rows(url, given.rows))
+    log.say(f"made {given.rows:,} rows with plain tokens")
+    left = asyncio.run(migration_killed(url, given.rows, given.migration_kills, log))
+    log.say(f"alembic upgrade {ENCRYPTED} ended with {given.migration_kills} kills: {left} plain tokens left")
+    alembic("upgrade", "head")
+    log.say("alembic upgrade head ended")
+    return expected, left
 
 
 def main() -> int:
     """Run it on servers of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--syncs", type=int, default=200, help="how many Items are synced meanwhile")
-    parser.add_argument("--rows-per-second", type=int, default=0, help="the throttle; 0 is none")
-    given = parser.parse_args()
+    given, log = arguments(), Log()
     with open_servers(durable=True) as servers:
         os.environ |= {
             "MANNA_ENVIRONMENT": "test",
@@ -205,14 +255,11 @@ def main() -> int:
             "PLAID_SECRET": "benchmark-secret",
             "KEYRING_REFRESH_SECONDS": "2",
         }
-        alembic("upgrade", BEFORE)
-        with timed(f"made {given.rows:,} rows with plain tokens"):
-            expected = asyncio.run(plain_rows(servers.database_url, given.rows))
-        with timed(f"alembic upgrade {ENCRYPTED} ({given.rows:,} tokens)"):
-            alembic("upgrade", ENCRYPTED)
-        alembic("upgrade", "head")
-        held = asyncio.run(rotate(given, expected))
-    print("every promise held" if held else "a promise was broken")
+        expected, left = migrate(given, servers.database_url, log)
+        held = asyncio.run(rotate(given, expected, log)) and not left
+    log.say("every promise held" if held else "a promise was broken")
+    if given.keep:
+        keep("Rotation and migration under kills", log.lines)
     return 0 if held else 1
 
 

@@ -1,7 +1,7 @@
 """The work: what the stand-in for Plaid serves, and what everybody must have stored in the end.
 
 Every id and amount follows from the Item's number and the transaction's, so the totals are computed here without
-asking anybody: round one is the history, round two three added, one modified and one removed.
+asking anybody: round one is the history, each round after it three added, one modified and one removed.
 """
 
 import base64
@@ -30,23 +30,26 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """So many Items, each with `history` transactions in round one and the five changes in round two."""
+    """So many Items, each with `history` transactions in round one and five changes in each round after it."""
 
     items: int
     history: int
+    rounds: int = 2
 
     def totals(self, rounds: int) -> Totals:
-        """Return what must stand after a number of rounds, 1 or 2."""
+        """Return what must stand after a number of rounds."""
         cents = sum(cents_of(item, n) for item in range(self.items) for n in range(self.history))
-        rows = self.items * self.history
-        if rounds > 1:
-            rows += self.items * (ADDED - REMOVED)
-            cents += sum(self._second_round_cents(item) for item in range(self.items))
+        rows = self.items * (self.history + (rounds - 1) * (ADDED - REMOVED))
+        cents += sum(self._changed_cents(item, number) for item in range(self.items) for number in range(2, rounds + 1))
         return Totals(rows, Decimal(cents) / 100, self.items)
 
-    def _second_round_cents(self, item: int) -> int:
-        added = sum(cents_of(item, self.history + n) for n in range(ADDED))
-        return added + MODIFIED * RAISE_CENTS - cents_of(item, 1)
+    def _added(self, number: int) -> range:
+        first = self.history + (number - 2) * ADDED
+        return range(first, first + ADDED)
+
+    def _changed_cents(self, item: int, number: int) -> int:
+        added = sum(cents_of(item, n) for n in self._added(number))
+        return added + MODIFIED * RAISE_CENTS - cents_of(item, number - 1)
 
     def cursor(self, item: int, rounds: int) -> str:
         """Return the cursor that ends a round of an Item."""
@@ -62,11 +65,14 @@ class Work:
             added = [transaction(item, n) for n in range(start, end)]
             yield cursor, _answer(item, following, added=added, has_more=not is_last)
             cursor = following
-        added = [transaction(item, self.history + n) for n in range(ADDED)]
-        modified = [transaction(item, 0, raised=RAISE_CENTS)]
-        gone = [{"transaction_id": transaction_id(item, 1), "account_id": account_id(item)}]
-        yield cursor, _answer(item, self.cursor(item, 2), added=added, modified=modified, removed=gone)
-        yield self.cursor(item, 2), _answer(item, self.cursor(item, 2))
+        for number in range(2, self.rounds + 1):
+            added = [transaction(item, n) for n in self._added(number)]
+            modified = [transaction(item, 0, raised=(number - 1) * RAISE_CENTS)]
+            gone = [{"transaction_id": transaction_id(item, number - 1), "account_id": account_id(item)}]
+            following = self.cursor(item, number)
+            yield cursor, _answer(item, following, added=added, modified=modified, removed=gone)
+            cursor = following
+        yield cursor, _answer(item, cursor)
 
 
 def access_token(item: int) -> str:

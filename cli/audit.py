@@ -1,7 +1,6 @@
 """`manna audit`: read the record, prove that it is whole, take it out."""
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from rich.progress import Progress
 
 from cli.instants import ACCEPTED, parse_instant
 from cli.output import print_json
-from cli.session import run
+from cli.session import operator, run
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.audit.chain import SealedEvent
 from core.audit.checkpoints import Checkpoint, export_checkpoints
@@ -113,7 +112,7 @@ async def _verify(resources: Resources, outside: list[Checkpoint], progress: Pro
         progress.update(bar, completed=done, total=total)
 
     settings, database = resources.settings, resources.database
-    return await prove_chain(settings, database, _actor(), outside=outside, progress=show)
+    return await prove_chain(settings, database, operator(), outside=outside, progress=show)
 
 
 def _read_checkpoints(file: Path) -> list[Checkpoint]:
@@ -149,7 +148,7 @@ async def _export(resources: Resources, selection: Selection, kind: ExportFormat
     context = AuditContext(format=kind.value, count=written, filter=_described(selection))
     message = "Audit events were exported"
     await log_audit_event(
-        AuditEventType.AUDIT_EXPORTED, message, context=context, database=resources.database, actor=_actor()
+        AuditEventType.AUDIT_EXPORTED, message, context=context, database=resources.database, actor=operator()
     )
     return written
 
@@ -172,10 +171,6 @@ def checkpoints(
 def public_key() -> None:
     """Print the public key that an auditor verifies checkpoints with. Example: manna audit public-key > key.txt."""
     typer.echo(load_signing_key(load_settings()).public.text)
-
-
-def _actor() -> str:
-    return f"operator:{getpass.getuser()}"
 
 
 def _words(types: list[AuditEventType] | None) -> tuple[str, ...] | None:

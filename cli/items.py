@@ -1,7 +1,6 @@
 """`manna items`: register, list, show and sync Items."""
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,13 @@ from uuid import UUID
 import msgspec
 import typer
 
-from cli.output import print_json, print_rows
-from cli.session import run
+from cli.output import plain, print_json, print_rows
+from cli.session import operator, run
 from core.errors import MannaError
-from core.items.listing import list_items, show_item
 from core.items.registration import NewItem, register_items
 from core.items.removal import remove_item, revoke_due
 from core.models import ItemStatus, RunStatus, SyncTrigger
+from core.queries.items import ItemFilter, find_items, read_item
 from core.resources import Resources
 from core.sync.outcome import Outcome
 from core.sync.reconcile import reconcile
@@ -26,11 +25,10 @@ from core.sync.sync_item import sync_item
 app = typer.Typer(no_args_is_help=True, help="Items: a user's log-in at a bank.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 COLUMNS = ("id", "user_id", "plaid_item_id", "status", "error_code", "last_synced_at", "next_sync_at")
+ACCOUNT_COLUMNS = ("name", "mask", "type", "subtype", "balance_current", "iso_currency_code")
+RUN_COLUMNS = ("started_at", "trigger", "status", "added", "modified", "removed", "error_code")
+PAGE = 1000
 ACCEPTED = '{"user_id", "plaid_item_id", "access_token", "institution_id"?}'
-
-
-def _actor() -> str:
-    return f"operator:{getpass.getuser()}"
 
 
 @app.command("add")
@@ -45,7 +43,7 @@ def add(
     if not token:
         raise MannaError("the access token is empty; accepted is a file with the token, or - for standard input")
     new = NewItem(user, item_id, token, institution)
-    ids = run(lambda resources: register_items(resources.database, [new], _actor()))
+    ids = run(lambda resources: register_items(resources.database, [new], operator()))
     if not ids:
         raise MannaError(f"the Item {item_id} is registered already")
     typer.echo(ids[0])
@@ -55,32 +53,38 @@ def add(
 def import_items(file: Annotated[str, typer.Argument(help="One JSON object a line, or - for standard input.")]) -> None:
     """Register many Items. Example: manna items import items.ndjson."""
     items = list(_parse(_read(file)))
-    ids = run(lambda resources: register_items(resources.database, items, _actor()))
+    ids = run(lambda resources: register_items(resources.database, items, operator()))
     typer.echo(f"{len(ids)} registered, {len(items) - len(ids)} were there already")
 
 
 @app.command("list")
-def list_(
+def list_(  # noqa: PLR0913, PLR0917 - one option a filter
     status: Annotated[ItemStatus | None, typer.Option(help="Only Items of this status.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    institution: Annotated[str | None, typer.Option(help="Plaid's id of the bank, such as ins_3.")] = None,
+    error_code: Annotated[str | None, typer.Option("--error-code", help="Failing with this code.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
     as_json: Json = False,
 ) -> None:
     """List Items, newest first. Example: manna items list --status needs_reauth --json."""
-    rows = run(lambda resources: list_items(resources.database, status, limit))
-    print_rows(rows, COLUMNS, as_json=as_json)
+    wanted = ItemFilter(status=status, user_id=user, institution_id=institution, error_code=error_code)
+    found = run(lambda resources: find_items(resources.database, wanted, limit))
+    print_rows(found.data, COLUMNS, as_json=as_json)
 
 
 @app.command("show")
 def show(item_id: UUID, as_json: Json = False) -> None:
-    """Show an Item and its last runs. Example: manna items show ID."""
-    found = run(lambda resources: show_item(resources.database, item_id))
+    """Show an Item, its accounts and its last runs. Example: manna items show ID."""
+    found = run(lambda resources: read_item(resources.database, item_id))
     if as_json:
         print_json(found)
         return
-    runs = found.pop("runs")
+    accounts, runs = found.pop("accounts"), found.pop("runs")
     for name, value in found.items():
-        typer.echo(f"{name:16} {'' if value is None else value}")
-    print_rows(runs, ("started_at", "trigger", "status", "added", "modified", "removed", "error_code"), as_json=False)
+        if value is not None:
+            typer.echo(f"{name:22} {plain(value)}")
+    print_rows(accounts, ACCOUNT_COLUMNS, as_json=False)
+    print_rows(runs, RUN_COLUMNS, as_json=False)
 
 
 @app.command("sync")
@@ -108,7 +112,7 @@ def remove(
 
     async def remove_all(resources: Resources) -> int:
         for item_id in item_ids:
-            await remove_item(resources, item_id, _actor())
+            await remove_item(resources, item_id, operator())
         return await revoke_due(resources)
 
     agreed = run(remove_all)
@@ -140,7 +144,7 @@ def reconcile_item(
 
 async def _sync(resources: Resources, given: list[UUID], status: ItemStatus | None, *, wait: bool) -> int:
     """Sync the Items, or send for it, and return how many failed."""
-    chosen = given or [row["id"] for row in await list_items(resources.database, status, sys.maxsize)]
+    chosen = given or await _ids(resources, ItemFilter(status=status))
     if not wait:
         sent = [await resources.publisher.publish_once(item_id, SyncTrigger.MANUAL) for item_id in chosen]
         typer.echo(f"{sum(sent)} of {len(chosen)} sent to the queue")
@@ -149,6 +153,15 @@ async def _sync(resources: Resources, given: list[UUID], status: ItemStatus | No
     failed = sum(outcome.status is RunStatus.FAILED for outcome in outcomes)
     typer.echo(f"{len(outcomes)} done, {failed} failed")
     return failed
+
+
+async def _ids(resources: Resources, wanted: ItemFilter) -> list[UUID]:
+    found = await find_items(resources.database, wanted, PAGE)
+    ids = [row["id"] for row in found.data]
+    while found.next_cursor:
+        found = await find_items(resources.database, wanted, PAGE, found.next_cursor)
+        ids += [row["id"] for row in found.data]
+    return ids
 
 
 async def _sync_here(resources: Resources, item_id: UUID) -> Outcome:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -12,12 +13,12 @@ from rich.table import Table
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON can carry it: ids and words as text, times in ISO 8601."""
+    """Return a value as JSON can carry it: ids, words and exact amounts as text, times in ISO 8601."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return value.isoformat()
-    return str(value) if isinstance(value, UUID) else value
+    return str(value) if isinstance(value, UUID | Decimal) else value
 
 
 def print_json(value: Any) -> None:

@@ -1,7 +1,6 @@
 """`manna tokens`: tokens for the API."""
 
 import asyncio
-import getpass
 import re
 import sys
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.output import print_json
-from cli.session import run
+from cli.session import operator, run
 from core.access.scopes import Scope
 from core.access.signing_keys import load_signing_keys
 from core.access.tokens import MAX_TTL_SECONDS, Principal, issue_token
@@ -70,6 +69,6 @@ async def _issue(resources: Resources, subject: str, scopes: list[Scope], second
             expires_at=principal.expires_at.isoformat(),
             key_id=keys.primary.kid,
         ),
-        actor=f"operator:{getpass.getuser()}",
+        actor=operator(),
     )
     return token, principal

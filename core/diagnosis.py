@@ -22,10 +22,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.broker.messages import Queue
+from core.broker.rabbitmq import is_rabbitmq, ping_broker
 from core.broker.transport import celery_settings
+from core.broker.waiting import read_waiting
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.errors import ClientRefusedError, MannaError, RetryLaterError, SyncError
+from core.heartbeat import BEAT_LEADER_KEY
 from core.plaid.client import PlaidClient
 from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
@@ -42,14 +45,18 @@ CONTEXT = b"doctor"
 WORKER = "celery -A worker worker -Q "
 BEAT = "celery -A worker beat"
 LATENESS = """
-SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)::float8 AS seconds
-FROM plaid_items WHERE next_sync_at <= now() - interval '60 seconds'
+SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS seconds
+FROM item_schedules WHERE due_at <= now() - interval '60 seconds'
 """
 OUTBOX = """
 SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float8 AS seconds
 FROM audit_outbox
 """
 BREAKERS = "SELECT scope, error_code FROM circuit_breakers WHERE state = 'open' ORDER BY scope"
+ANNOUNCED = """
+SELECT count(*) AS items, (SELECT extract(epoch FROM now() - max(received_at))::float8 FROM webhook_events) AS seconds
+FROM plaid_items WHERE status = 'active'
+"""
 FAILING = """
 SELECT error_code, count(*) AS items, count(*) FILTER (WHERE next_sync_at IS NULL) AS waiting
 FROM plaid_items WHERE error_code IS NOT NULL AND status NOT IN ('revoked', 'removed')
@@ -101,6 +108,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         yield at_database
         at_redis = await _reach("redis", ping_redis(redis, settings), 'redis-cli -u "$REDIS_URL" ping')
         yield at_redis
+        if is_rabbitmq(settings):
+            yield await _reach("broker", ping_broker(settings), "rabbitmq-diagnostics ping")
         patient = Patient(
             settings,
             database if at_database.state is State.OK else None,
@@ -119,6 +128,7 @@ def _looks(patient: Patient, *, is_migrated: bool) -> dict[str, Look]:
         looks |= {"workers": _workers, "beat": _beat, "queues": _queues}
     if patient.database is not None and is_migrated:
         looks |= {"schedule": _schedule, "audit": _audit, "breakers": _breakers, "Items": _items}
+        looks["webhooks"] = _webhooks
     return looks | {"Plaid": _plaid, "clock": _clock}
 
 
@@ -199,19 +209,26 @@ def _served(settings: Settings) -> dict[str, set[str]]:
 
 
 async def _beat(patient: Patient) -> Finding:
-    ticked = await patient.redis.get(TICKED_KEY) if patient.redis is not None else None
-    if ticked is None:
-        return Finding("beat", State.WRONG, "no dispatch within the last hour", (BEAT,))
-    ago = max(0, time.time() - float(ticked))
-    if ago > LATE_SECONDS + patient.settings.sync_dispatch_seconds:
-        return Finding("beat", State.WRONG, f"the last dispatch was {ago:.0f} s ago", (BEAT,))
-    return Finding("beat", State.OK, f"the last dispatch was {ago:.0f} s ago")
+    if patient.redis is None:
+        return Finding("beat", State.WRONG, "Redis is away")
+    ticked, leader = await patient.redis.mget(TICKED_KEY, BEAT_LEADER_KEY)
+    ago = None if ticked is None else max(0, time.time() - float(ticked))
+    if ago is not None and ago <= LATE_SECONDS + patient.settings.sync_dispatch_seconds:
+        return Finding("beat", State.OK, f"the last dispatch was {ago:.0f} s ago")
+    since = "no dispatch within the last hour" if ago is None else f"the last dispatch was {ago:.0f} s ago"
+    if leader is None:
+        return Finding("beat", State.WRONG, f"{since}, and no beat leads", (BEAT,))
+    # It ticks, and nobody takes its ticks.
+    host, pid, _ = leader.decode().rsplit(":", 2)
+    said = f"{since}, though beat ticks (process {pid} on {host})"
+    return Finding("beat", State.WRONG, said, _workers_for([Queue.MAINTENANCE.value]))
 
 
 async def _queues(patient: Patient) -> Finding:
     if patient.redis is None:
         return Finding("queues", State.WRONG, "Redis is away")
-    depths = {queue.value: int(await patient.redis.llen(queue.value)) for queue in Queue}
+    waiting = await read_waiting(patient.settings, patient.redis)
+    depths = {queue.value: one.messages for queue, one in waiting.items()}
     said = ", ".join(f"{name} {depth}" for name, depth in depths.items() if depth) or "empty"
     deep = [name for name, depth in depths.items() if depth > BACKLOG]
     return Finding("queues", State.ATTENTION if deep else State.OK, said, _workers_for(deep))
@@ -250,6 +267,20 @@ async def _items(patient: Patient) -> Finding:
     said = ", ".join(f"{row.error_code} {row.items} ({row.waiting} wait for somebody)" for row in rows)
     command = f"manna syncs list --status failed --error-code {rows[0].error_code}"
     return Finding("Items", State.ATTENTION, f"failing: {said}", (command,))
+
+
+async def _webhooks(patient: Patient) -> Finding:
+    (row,) = await _rows(patient, ANNOUNCED)
+    if row.seconds is not None:
+        return Finding("webhooks", State.OK, f"the last one came {row.seconds:.0f} s ago")
+    if not row.items:
+        return Finding("webhooks", State.OK, "there is no Item to send any")
+    address, public_url = patient.settings.webhook_url, patient.settings.public_url
+    if address is None:
+        said = f"PUBLIC_URL is not set: Plaid announces nothing, and {row.items} Items wait for the schedule"
+        return Finding("webhooks", State.ATTENTION, said, ("export PUBLIC_URL=https://YOUR-HOST",))
+    said = f"none has ever come for {row.items} Items: does Plaid send theirs to {address}, and does it arrive there?"
+    return Finding("webhooks", State.ATTENTION, said, (f"curl -sS {str(public_url).rstrip('/')}/health/live",))
 
 
 async def _plaid(patient: Patient) -> Finding:

@@ -71,6 +71,10 @@ class ItemNotUsableError(MannaError):
     """What was asked for does not go with the Item's present status."""
 
 
+class PagesNotReplayableError(MannaError):
+    """The recorded pages of a run cannot be applied; the text says why, and what to do instead."""
+
+
 class SyncError(MannaError):
     """A sync that ended without a commit. `verdict` says what follows; the rest are Plaid's own facts.
 

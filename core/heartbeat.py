@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 log = structlog.get_logger()
 
 KEY = "heartbeats:workers"
+# Which beat leads, `host:pid:…`, for as long as its lease lasts.
+BEAT_LEADER_KEY = "{beat}:leader"
 EVERY_SECONDS = 10.0
 GONE_SECONDS = 35.0
 

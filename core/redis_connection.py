@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
+from redis.sentinel import Sentinel as BlockingSentinel
 
 from core.errors import ConfigurationError, UnavailableError
 from core.secrets import get_secret
@@ -113,21 +115,36 @@ def open_redis(settings: Settings) -> Redis:
         ConfigurationError: an address that cannot be read, or one in the clear in production.
     """
     check_redis_tls(settings)
-    seconds = settings.connect_timeout_seconds
-    options: dict[str, Any] = {
-        "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
-        "health_check_interval": 15,
-    }
     if not is_sentinel(settings):
-        return Redis.from_url(redis_address(settings), **options)
+        return Redis.from_url(redis_address(settings), **_patience(settings))
     address = SentinelAddress.of(redis_address(settings))
-    login = {"username": address.username, "password": address.password, "db": address.database}
-    to_sentinel = {"password": address.sentinel_password, "socket_timeout": seconds, "socket_connect_timeout": seconds}
-    sentinel = Sentinel(address.hosts, sentinel_kwargs=to_sentinel, **login, **options)  # type: ignore[no-untyped-call]  # redis-py's
+    sentinel = Sentinel(address.hosts, **_to_master(address, settings))  # type: ignore[no-untyped-call]  # redis-py's
     master: WatchedMaster = sentinel.master_for(address.master, redis_class=WatchedMaster)
     master.watchers = sentinel.sentinels
     return master
+
+
+def open_blocking_redis(settings: Settings) -> BlockingRedis:
+    """Make the same client for beat, which has no event loop."""
+    check_redis_tls(settings)
+    if not is_sentinel(settings):
+        return BlockingRedis.from_url(redis_address(settings), **_patience(settings))
+    address = SentinelAddress.of(redis_address(settings))
+    sentinel = BlockingSentinel(address.hosts, **_to_master(address, settings))  # type: ignore[no-untyped-call]  # redis-py's
+    master: BlockingRedis = sentinel.master_for(address.master)  # type: ignore[no-untyped-call]  # redis-py's
+    return master
+
+
+def _patience(settings: Settings) -> dict[str, Any]:
+    seconds = settings.connect_timeout_seconds
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "health_check_interval": 15}
+
+
+def _to_master(address: SentinelAddress, settings: Settings) -> dict[str, Any]:
+    seconds = settings.connect_timeout_seconds
+    to_sentinel = {"password": address.sentinel_password, "socket_timeout": seconds, "socket_connect_timeout": seconds}
+    login = {"username": address.username, "password": address.password, "db": address.database}
+    return {"sentinel_kwargs": to_sentinel, **login, **_patience(settings)}
 
 
 class WatchedMaster(Redis):

@@ -14,6 +14,7 @@ from core.audit.alerts.rules import load_rules
 from core.audit.policy import install_policy, uninstall_policy
 from core.batching import Batched
 from core.broker.publisher import Publisher
+from core.broker.rabbitmq import ping_broker
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.encryption.keyring import install_keyring
@@ -78,7 +79,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises:
         ConfigurationError: a secret is missing or wrong.
-        UnavailableError: PostgreSQL or Redis does not answer; one line says which and where.
+        UnavailableError: PostgreSQL, Redis or RabbitMQ does not answer; one line says which and where.
     """
     async with AsyncExitStack() as stack:
         secrets = SecretsRefresh(secrets_manager, partial(adopt_keyring, settings), strength_check(settings))
@@ -95,6 +96,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         redis = open_redis(settings)
         stack.push_async_callback(redis.aclose)
         await ping_redis(redis, settings)
+        await ping_broker(settings)
         budget = Budget(redis, Limits.of(settings))
         stack.push_async_callback(budget.close)
         publisher = Publisher(settings, redis)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from core.errors import ConfigurationError
 
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
+BROKER_SCHEMES = ("amqp://", "amqps://")
 SECURITY_FLAGS = (
     "FIELD_ENCRYPTION_ENABLED",
     "SECURITY_HEADERS_ENABLED",
@@ -23,7 +24,8 @@ SECURITY_FLAGS = (
 )
 DATABASE_TLS_RISK = "DATABASE_TLS_VERIFICATION"
 REDIS_TLS_RISK = "REDIS_TLS"
-ACCEPTABLE_RISKS = (*SECURITY_FLAGS, DATABASE_TLS_RISK, REDIS_TLS_RISK)
+BROKER_TLS_RISK = "BROKER_TLS"
+ACCEPTABLE_RISKS = (*SECURITY_FLAGS, DATABASE_TLS_RISK, REDIS_TLS_RISK, BROKER_TLS_RISK)
 PLAID_HOSTS = {"sandbox": "https://sandbox.plaid.com", "production": "https://production.plaid.com"}
 
 
@@ -64,11 +66,13 @@ class Settings(BaseSettings):
 
     environment: Environment = Field(Environment.DEVELOPMENT, validation_alias="MANNA_ENVIRONMENT")
     """Where the process runs; production is strict."""
-    # Both may hold a password.
+    # These may hold a password.
     database_url: str = Field("postgresql://localhost/manna", repr=False)
     """PostgreSQL; any driver suffix, asyncpg is used. libpq's `sslmode`, `sslrootcert`, `sslcert`, `sslkey` count."""
     redis_url: str = Field("redis://localhost:6379/0", repr=False)
     """Broker, leases and limits: `redis://`, `rediss://`, `sentinel://…?master=NAME`; a user alone takes a secret."""
+    broker_url: str = Field("", repr=False)
+    """RabbitMQ for the messages in place of Redis: `amqp://`, `amqps://`; Redis keeps leases and limits."""
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
     """Where secrets are looked up, in this order."""
     secrets_refresh_seconds: Annotated[float, Field(ge=1, le=60)] = 30.0
@@ -153,6 +157,11 @@ class Settings(BaseSettings):
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
     """How often due Items are looked for."""
 
+    page_journal_days: Annotated[int, Field(ge=0, le=90)] = 0
+    """How many days the pages of syncs are kept, sealed, to replay a failed one without Plaid; 0 keeps none."""
+    page_journal_max_mb: Annotated[int, Field(ge=16, le=10_000_000)] = 10_240
+    """What the page journal may take: the oldest days go first, and a day that takes it all is recorded no further."""
+
     keyring_refresh_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
     """How often a process reports its field-encryption keys and follows a promotion."""
     reencrypt_rows_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
@@ -219,6 +228,13 @@ class Settings(BaseSettings):
     def _check_redis_url(cls, value: str) -> str:
         if not value.startswith(REDIS_SCHEMES):
             raise ValueError("has an unknown scheme; accepted are redis://, rediss:// and sentinel://")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker_url(cls, value: str) -> str:
+        if value and not value.startswith(BROKER_SCHEMES):
+            raise ValueError("has an unknown scheme; accepted are amqp:// and amqps://, or nothing for Redis")
         return value
 
     @field_validator("trusted_proxies")

@@ -9,17 +9,18 @@ from sqlalchemy import Connection
 from core.database import Base, open_database, wait_for_database
 from core.database_roles import Roles, grant, roles_exist
 from core.errors import MannaError
-from core.models import AuditEvent
+from core.models import AuditEvent, JournalPage
 from core.secrets import secrets_manager
 from core.settings import load_settings
 
 # Two migrations at once, from two deployments, wait for each other.
 ADVISORY_LOCK = 0x6D616E6E61
+PARTITIONS = tuple(f"{model.__tablename__}_" for model in (AuditEvent, JournalPage))
 
 
 def include_object(_thing: object, name: str | None, kind: str, _reflected: object, _other: object) -> bool:
-    """Leave the monthly partitions to `ensure_audit_partition`: no model describes them."""
-    return not (kind == "table" and (name or "").startswith(f"{AuditEvent.__tablename__}_"))
+    """Leave the partitions to `ensure_audit_partition` and `ensure_journal_partition`: no model describes them."""
+    return not (kind == "table" and (name or "").startswith(PARTITIONS))
 
 
 def migrate(connection: Connection) -> None:

@@ -44,7 +44,7 @@ Production refuses to start with a guard off, unless `MANNA_ACCEPT_RISK` names i
 {risks}
 
 `DATABASE_TLS_VERIFICATION` accepts `sslmode=require` or `verify-ca`, `REDIS_TLS` accepts `redis://` and
-`sentinel://`.
+`sentinel://`, `BROKER_TLS` accepts `amqp://`.
 """
 
 

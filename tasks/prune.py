@@ -5,12 +5,14 @@ from celery import shared_task
 from core.audit.retention import prune
 from core.broker.messages import Prune
 from core.resources import Resources
+from core.sync.journal_retention import prune_journal
 from tasks.base import AsyncTask, options
 
 
 async def prune_all(resources: Resources) -> None:
     """Apply the retention and wake the consumer for the events about it."""
     await prune(resources.settings, resources.database)
+    await prune_journal(resources.settings, resources.database)
     resources.publisher.wake_audit_soon()
 
 

@@ -18,7 +18,7 @@ from web.middleware.refusals import AuditRefusals
 from web.middleware.request_id import RequestId
 from web.middleware.require_https import RequireHttps
 from web.middleware.security_headers import SecurityHeaders
-from web.routes import docs, events, health, items, link, metrics, syncs, webhooks
+from web.routes import docs, events, health, items, link, metrics, replays, syncs, webhooks
 from web.services import open_services
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Resources]]
@@ -34,8 +34,16 @@ class FrontDoor(FastAPI):
                 app.state.services = services
                 yield
 
-        # No page of FastAPI's: it loads scripts from elsewhere, which the content security policy forbids.
-        super().__init__(title="Manna Sync", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+        super().__init__(
+            title="Manna Sync",
+            version="0.1.0",
+            lifespan=lifespan,
+            # No page of FastAPI's: it loads scripts from elsewhere, which the content security policy forbids.
+            docs_url=None,
+            redoc_url=None,
+            # What a generated client calls its functions by.
+            generate_unique_id_function=lambda route: route.name,
+        )
         self.settings = settings
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -64,7 +72,7 @@ def make_app(settings: Settings | None = None, opener: Opener = open_resources) 
     app.include_router(metrics.router)
     app.include_router(docs.router)
     api = APIRouter(prefix="/api/v1")
-    for router in (link.link_tokens, link.router, items.router, syncs.router, events.router):
+    for router in (link.link_tokens, link.router, items.router, syncs.router, replays.router, events.router):
         api.include_router(router)
     app.include_router(api)
     app.include_router(console.router)

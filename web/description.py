@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from web.schemas.listing import PROBLEM
 from web.schemas.words import Problem
 
 ABOUT = (
@@ -18,7 +19,6 @@ BODY_PROBLEMS = {
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
 }
-PROBLEM = Problem.model_json_schema()
 IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -43,6 +43,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
     for name in NOT_OURS:
         schema["components"]["schemas"].pop(name, None)
+    schema["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             _complete(path, method, operation)
@@ -53,9 +54,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     if method != "post":
         return
     answers = operation["responses"]
-    content = answers.get("422", {}).get("content") or {"application/problem+json": {"schema": PROBLEM}}
     for status, meaning in BODY_PROBLEMS.items():
-        answers[status] = {"description": meaning, "content": content}
+        answers[status] = {"description": meaning, "content": PROBLEM}
     if path.startswith("/api/") and not path.endswith("/link-token"):
         operation.setdefault("parameters", []).append(IDEMPOTENCY)
-        answers["409"] = {"description": "It does not go with the present state.", "content": content}
+        answers["409"] = {"description": "It does not go with the present state.", "content": PROBLEM}

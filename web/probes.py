@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.broker.messages import Queue
+from core.broker.waiting import read_waiting
 from core.encryption import current_keyring
 from core.errors import MannaError
 from core.heartbeat import count_workers
@@ -111,11 +111,8 @@ class Probes:
         return Finding("ok")
 
     async def _broker(self) -> Finding:
-        async with self._resources.redis.pipeline(transaction=False) as pipe:
-            for queue in Queue:
-                pipe.llen(queue.value)
-            waiting = await pipe.execute()
-        return Finding("ok", {"waiting": {queue.value: count for queue, count in zip(Queue, waiting, strict=True)}})
+        waiting = await read_waiting(self._resources.settings, self._resources.redis)
+        return Finding("ok", {"waiting": {queue.value: one.messages for queue, one in waiting.items()}})
 
     async def _workers(self) -> Finding:
         alive = await count_workers(self._resources.redis)

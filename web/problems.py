@@ -19,6 +19,7 @@ from core.errors import (
     ItemNotUsableError,
     MannaError,
     NotFoundError,
+    PagesNotReplayableError,
     SyncError,
     Verdict,
 )
@@ -30,6 +31,10 @@ RETRY_SECONDS = 30
 # What Plaid refuses because of what the caller of this API has sent.
 CALLERS_FAULT = frozenset({"INVALID_PUBLIC_TOKEN", "INVALID_ACCOUNT_ID", "MISSING_FIELDS", "INVALID_FIELD"})
 PASSES = frozenset({Verdict.RETRY_LATER, Verdict.INSTITUTION_IS_DOWN})
+CONFLICTS: dict[type[Exception], str] = {
+    ItemNotUsableError: "item-not-usable",
+    PagesNotReplayableError: "pages-not-replayable",
+}
 ENDED = frozenset({Verdict.USER_MUST_ACT, Verdict.ITEM_IS_GONE})
 
 
@@ -75,8 +80,8 @@ async def _ours(_request: Request, error: Exception) -> Response:
         return problem(422, "invalid-cursor", str(error))
     if isinstance(error, DuplicateItemError):
         return problem(409, "duplicate-item", str(error), item_id=str(error.item_id))
-    if isinstance(error, ItemNotUsableError):
-        return problem(409, "item-not-usable", str(error))
+    if (kind := CONFLICTS.get(type(error))) is not None:
+        return problem(409, kind, str(error))
     if isinstance(error, SyncError):
         return _plaid(error)
     log.error("request_failed", error=type(error).__name__)

@@ -15,6 +15,7 @@ from worker.schedule import beat_schedule
 TASKS = (
     "tasks.sync_item",
     "tasks.sync_items",
+    "tasks.replay_pages",
     "tasks.dispatch_due",
     "tasks.replay",
     "tasks.consume_audit",
@@ -32,6 +33,7 @@ def make_app(settings: Settings) -> Celery:
     app.conf.update(
         **celery_settings(settings),
         beat_schedule=beat_schedule(settings),
+        beat_scheduler="worker.beat:LedScheduler",
         manna_time_limit=settings.sync_time_limit_seconds,
     )
     setup_logging.connect(lambda **_: configure_logs(settings.environment), weak=False)

@@ -11,12 +11,15 @@ from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
 from core.broker.publisher import SENT_AT
+from core.broker.rabbitmq import ping_broker
 from core.errors import MannaError
 from core.process import close_process, open_process, preflight
-from core.redis_connection import open_redis, ping_redis
+from core.redis_connection import open_blocking_redis, open_redis, ping_redis
 from core.settings import Settings
 from core.telemetry.metrics import install_metrics
 from core.telemetry.tracing import close_tracing, install_tracing
+from worker.beat import LedScheduler
+from worker.leadership import Leadership
 from worker.metrics import forget_child, serve_metrics
 
 log = structlog.get_logger()
@@ -41,25 +44,28 @@ def connect(settings: Settings) -> None:
         forget_child(pid)
         _close()
 
-    def start_beat(**_: Any) -> None:
+    def start_beat(sender: Any = None, **_: Any) -> None:
         or_exit(lambda: asyncio.run(_preflight(settings)))
+        if isinstance(sender.scheduler, LedScheduler):
+            sender.scheduler.leadership = Leadership(open_blocking_redis(settings))
 
     def stop(**_: Any) -> None:
         while ends:
             ends.pop()()
         _close()
 
-    def date(headers: dict[str, Any] | None = None, **_: Any) -> None:
-        # Beat's messages tell how long they have waited, as the publisher's do.
-        if headers is not None:
-            headers.setdefault(SENT_AT, time.time())
-
-    signals.before_task_publish.connect(date, weak=False)
+    signals.before_task_publish.connect(_date, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_init.connect(start_child, weak=False)
     signals.beat_init.connect(start_beat, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
     signals.worker_process_shutdown.connect(stop_child, weak=False)
+
+
+def _date(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    # Beat's messages tell how long they have waited, as the publisher's do.
+    if headers is not None:
+        headers.setdefault(SENT_AT, time.time())
 
 
 def _open(settings: Settings) -> None:
@@ -77,6 +83,7 @@ async def _preflight(settings: Settings) -> None:
     redis = open_redis(settings)
     try:
         await ping_redis(redis, settings)
+        await ping_broker(settings)
     finally:
         await redis.aclose()
 

@@ -51,6 +51,7 @@ class AuditEventType(StrEnum):
     TOKEN_DECRYPTED = "plaid:token:decrypted", DATA_ACCESS, "An access token is about to be decrypted."
     DATA_READ = "api:data:read", DATA_ACCESS, "Financial data of an Item were read through the API."
     DATA_EXPORTED = "operator:data:exported", DATA_ACCESS, "Financial data left the database as a file."
+    PAGES_REPLAYED = "plaid:pages:replayed", DATA_ACCESS, "Recorded pages of a failed run are opened to be applied."
     AUDIT_READ = "operator:audit:read", DATA_ACCESS, "Audit events were read through the API or the console."
     AUDIT_EXPORTED = "operator:audit:exported", DATA_ACCESS, "Audit events were exported."
 

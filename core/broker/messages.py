@@ -79,6 +79,19 @@ class SyncItems:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayPages:
+    """Apply the recorded pages of up to 50 failed runs, each for itself and without Plaid."""
+
+    wire_name: ClassVar[str] = "sync.replay_pages"
+    run_ids: tuple[UUID, ...]
+    queue: Queue = Queue.REPLAY
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the ids as text."""
+        return {"run_ids": [str(run_id) for run_id in self.run_ids]}
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchDue:
     """Find the Items that are due and put them on the queue: beat's tick."""
 
@@ -182,6 +195,7 @@ class Prune:
 MESSAGES: tuple[type[Message], ...] = (
     SyncItem,
     SyncItems,
+    ReplayPages,
     DispatchDue,
     AdvanceReplays,
     ConsumeAudit,

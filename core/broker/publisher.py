@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from uuid import UUID
 
 import structlog
+from amqp.exceptions import AMQPError  # type: ignore[import-untyped]  # amqp publishes no types
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 
 from core.broker.coalesced import leave_traces
 from core.broker.messages import ConsumeAudit, Message, SyncItem, SyncItems
+from core.broker.rabbitmq import is_rabbitmq
 from core.broker.transport import celery_settings
 from core.locking.redis_lock import item_lease, keys_of
 from core.models import SyncTrigger
@@ -42,6 +44,9 @@ class Publisher:
         self._redis = redis
         self._app = Celery("manna-publisher", set_as_current=False)
         self._app.conf.update(celery_settings(settings))
+        # redis-py connects again by itself; what is left of a connection to RabbitMQ is only found out by using it.
+        once_more = {"max_retries": 1, "interval_start": 0}
+        self._sending = {"retry": True, "retry_policy": once_more} if is_rabbitmq(settings) else {"retry": False}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._audit_timer: asyncio.TimerHandle | None = None
         self._audit_wake: asyncio.Task[None] | None = None
@@ -59,19 +64,40 @@ class Publisher:
 
     async def publish_once(self, item_id: UUID, trigger: SyncTrigger, traces: Sequence[str] = ()) -> bool:
         """Send one `sync.item` unless one waits already: a burst of notices is one message."""
+        return await self.publish_each_once([item_id], trigger, {item_id: traces})
+
+    async def publish_each_once(
+        self, item_ids: Sequence[UUID], trigger: SyncTrigger, traces: Mapping[UUID, Sequence[str]] | None = None
+    ) -> bool:
+        """Send one `sync.item` for each Item that none waits for, and tell whether the broker has all of them.
+
+        `traces` are what led to each; those of an Item whose message waits already are left for its sync to link to.
+        """
+        is_sent, told = True, traces or {}
+        flagged = await self._flag(item_ids)
+        for item_id in flagged:
+            is_sent &= await self.publish(SyncItem(item_id, trigger), told.get(item_id, ()))
+        for item_id in {item_id for item_id in told if told[item_id]}.difference(flagged):
+            await leave_traces(self._redis, item_id, told[item_id])
+        return is_sent
+
+    async def _flag(self, item_ids: Sequence[UUID]) -> list[UUID]:
+        """Flag Items as queued and return those that were not; without Redis all of them, for twice is harmless."""
         try:
-            if not await self._redis.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS):
-                await leave_traces(self._redis, item_id, traces)
-                return True
-        except RedisError:
-            log.warning("queued_flag_failed", item_id=str(item_id))
-        return await self.publish(SyncItem(item_id, trigger), traces)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for item_id in item_ids:
+                    pipe.set(keys_of(item_lease(item_id))[2], "1", nx=True, ex=QUEUED_SECONDS)
+                flagged = await pipe.execute()
+        except RedisError as error:
+            log.warning("queued_flag_failed", error=type(error).__name__, items=len(item_ids))
+            return list(item_ids)
+        return [item_id for item_id, is_new in zip(item_ids, flagged, strict=True) if is_new]
 
     async def _publish(self, message: Message) -> bool:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, copy_context().run, self._send, message)
-        except (OperationalError, OSError, RedisError) as error:
+        except (OperationalError, OSError, RedisError, AMQPError) as error:
             log.warning("publish_failed", message=message.wire_name, error=type(error).__name__)
             return False
         return True
@@ -113,5 +139,5 @@ class Publisher:
         headers: dict[str, float | str] = {SENT_AT: time.time()}
         if isinstance(message, SYNCS) and (traceparent := tracing.current()):
             headers[tracing.TRACEPARENT] = traceparent
-        options = {"queue": message.queue.value, "ignore_result": True, "retry": False, "headers": headers}
+        options = {"queue": message.queue.value, "ignore_result": True, "headers": headers, **self._sending}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)

@@ -5,16 +5,42 @@ from typing import Any
 from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # kombu loads its names lazily
 
 from core.broker.messages import Queue
+from core.broker.rabbitmq import is_rabbitmq, rabbitmq_settings
 from core.redis_connection import broker_settings
 from core.settings import Settings
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Return Celery's configuration; measured reasons stand in docs/adr/0004-celery-on-redis.md."""
+    """Return Celery's configuration; reasons, measured ones too, stand in docs/adr, numbers 4 and 25."""
+    return {
+        **(rabbitmq_settings(settings) if is_rabbitmq(settings) else _redis_settings(settings)),
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": Queue.MAINTENANCE.value,
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        # A second message for each, for half of its cost: Flower shows a task once a worker has taken it.
+        "task_send_sent_event": False,
+        "enable_utc": True,
+        "timezone": "UTC",
+        "worker_pool": "threads",
+        "worker_concurrency": 16,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_soft_shutdown_timeout": 20.0,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+    }
+
+
+def _redis_settings(settings: Settings) -> dict[str, Any]:
     address = broker_settings(settings)
     return {
         **address,
-        "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
             **address["broker_transport_options"],
             # Twice the time limit of a task, the same in worker, beat, Flower and publishers.
@@ -29,22 +55,4 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": settings.connect_timeout_seconds,
         },
         "task_queues": [KombuQueue(queue.value) for queue in Queue],  # type: ignore[no-untyped-call]
-        "task_default_queue": Queue.MAINTENANCE.value,
-        "task_create_missing_queues": False,
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "task_ignore_result": True,
-        "task_store_errors_even_if_ignored": False,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "task_send_sent_event": True,
-        "enable_utc": True,
-        "timezone": "UTC",
-        "worker_pool": "threads",
-        "worker_concurrency": 16,
-        "worker_prefetch_multiplier": 1,
-        "worker_send_task_events": True,
-        "worker_hijack_root_logger": False,
-        "worker_soft_shutdown_timeout": 20.0,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
     }

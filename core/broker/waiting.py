@@ -8,22 +8,28 @@ from redis.asyncio import Redis
 
 from core.broker.messages import Queue
 from core.broker.publisher import SENT_AT
+from core.broker.rabbitmq import is_rabbitmq, read_depths
+from core.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue's depth, and for how many seconds its oldest message waits; None when it does not tell."""
+    """A queue's depth, and for how many seconds its oldest message waits; None where that is not told, by RabbitMQ."""
 
     messages: int
     oldest_seconds: float | None
 
 
-async def read_waiting(redis: Redis) -> dict[Queue, Waiting]:
+async def read_waiting(settings: Settings, redis: Redis) -> dict[Queue, Waiting]:
     """Return what waits on every queue, in the order in which a worker serves them.
 
     Raises:
-        RedisError: the broker does not answer.
+        RedisError: Redis is the broker and does not answer.
+        ConnectionError: RabbitMQ is, and does not.
     """
+    if is_rabbitmq(settings):
+        depths = await read_depths(settings)
+        return {queue: Waiting(depth, None if depth else 0.0) for queue, depth in depths.items()}
     async with redis.pipeline(transaction=False) as pipe:
         for queue in Queue:
             pipe.llen(queue.value)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from core.encryption.cipher import TAG_CHARACTERS, FieldKey, decrypt_failure, is_sealed
+from core.encryption.cipher import STEM_CHARACTERS, FieldKey, decrypt_failure, is_sealed, stem_of
 from core.errors import ConfigurationError, EncryptionError
 
 # What is written while `FIELD_ENCRYPTION_ENABLED=false`: visible as what it is, and refused once it is on again.
@@ -34,7 +34,7 @@ class Keyring:
     wanted: str
     enabled: bool = True
     _keys: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
-    _by_tag: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
+    _by_stem: Mapping[str, FieldKey] = field(default_factory=dict, repr=False)
     _statuses: Mapping[str, KeyStatus] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -60,7 +60,7 @@ class Keyring:
             if keys.setdefault(key.key_id, kept).stem != key.stem:
                 raise ConfigurationError(f"two encryption keys have the id {key.key_id}: generate another")
         first = next(iter(keys))
-        keyring = cls(keys[first], first, enabled, keys, {key.tag: key for key in keys.values()})
+        keyring = cls(keys[first], first, enabled, keys, {key.stem: key for key in keys.values()})
         return keyring.under(known._statuses) if known and known.primary.key_id in keys else keyring
 
     @property
@@ -81,8 +81,8 @@ class Keyring:
         """
         active = next((key_id for key_id, status in statuses.items() if status is KeyStatus.ACTIVE), self.wanted)
         openable = [key for key in self.keys if statuses.get(key.key_id) is not KeyStatus.DESTROYED]
-        by_tag = {key.tag: key for key in openable}
-        return replace(self, primary=self._keys[active], _by_tag=by_tag, _statuses=statuses)
+        by_stem = {key.stem: key for key in openable}
+        return replace(self, primary=self._keys[active], _by_stem=by_stem, _statuses=statuses)
 
     def seal(self, plaintext: str, context: bytes) -> str:
         """Return the envelope of a text under the primary key, bound to `context`.
@@ -104,10 +104,32 @@ class Keyring:
         Raises:
             EncryptionError: `Failed to decrypt data`, whatever the reason was.
         """
-        key = self._by_tag.get(sealed[:TAG_CHARACTERS])
+        # The stem names the key and commits to it, so finding it is the comparison.
+        key = self._by_stem.get(sealed[:STEM_CHARACTERS])
         if key is None:
             return self._unsealed(sealed)
-        return key.open(sealed, context).decode()
+        return key.open_rest(sealed[STEM_CHARACTERS:], context).decode()
+
+    def seal_bytes(self, plaintext: bytes, context: bytes) -> bytes:
+        """Return the envelope of bytes, as bytes, under the primary key, bound to `context`.
+
+        Raises:
+            KeyExhaustedError: the key is used up.
+        """
+        return self.primary.seal_bytes(plaintext, context) if self.enabled else UNSEALED_PREFIX.encode() + plaintext
+
+    def open_bytes(self, sealed: bytes, context: bytes) -> bytes:
+        """Return the bytes of an envelope of bytes.
+
+        Raises:
+            EncryptionError: `Failed to decrypt data`, whatever the reason was.
+        """
+        key = self._by_stem.get(stem_of(sealed))
+        if key is not None:
+            return key.open_bytes(sealed, context)
+        if self.enabled or not sealed.startswith(UNSEALED_PREFIX.encode()):
+            raise decrypt_failure()
+        return sealed.removeprefix(UNSEALED_PREFIX.encode())
 
     def accepts(self, stored: str) -> bool:
         """Tell whether a value may be written to an encrypted column as it stands."""

@@ -22,6 +22,8 @@ class KeyUses:
     The limit is half of what is allowed, so what killed processes did not report does not matter.
     """
 
+    __slots__ = ("_calm", "_key_id", "_reported", "_ticks", "_warned", "elsewhere", "here")
+
     def __init__(self, key_id: str) -> None:
         self._key_id = key_id
         self._ticks = count(1)
@@ -29,6 +31,8 @@ class KeyUses:
         self._warned = False
         self.here = 0
         self.elsewhere = 0
+        # How many seals of this process nothing is said about: one comparison for each of them.
+        self._calm = WARN_AT
 
     def count(self) -> None:
         """Count one seal.
@@ -36,8 +40,8 @@ class KeyUses:
         Raises:
             KeyExhaustedError: it would be one too many.
         """
-        self.here = next(self._ticks)
-        if self.here + self.elsewhere > WARN_AT:
+        self.here = here = next(self._ticks)
+        if here > self._calm:
             self._near_the_end()
 
     def unreported(self) -> int:
@@ -48,6 +52,7 @@ class KeyUses:
         """Note that `added` were added to the common count, which then stood at `total`."""
         self._reported += added
         self.elsewhere = max(total - self._reported, 0)
+        self._calm = WARN_AT - self.elsewhere
 
     def _near_the_end(self) -> None:
         if self.here + self.elsewhere > REFUSE_AT:

@@ -23,10 +23,12 @@ LIMIT = "SET LOCAL statement_timeout = '5s'"
 ITEMS = """
 SELECT status, coalesce(width_bucket(extract(epoch FROM now() - last_synced_at)::float8, :bounds), :never) AS age,
     count(*) AS items,
-    count(*) FILTER (WHERE next_sync_at <= now()) AS due,
-    coalesce(max(extract(epoch FROM now() - next_sync_at)) FILTER (WHERE next_sync_at <= now()), 0)::float8 AS overdue,
     count(*) FILTER (WHERE parked_at IS NOT NULL) AS parked
 FROM plaid_items GROUP BY 1, 2
+"""
+DUE = """
+SELECT count(*) AS items, coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 AS overdue
+FROM item_schedules WHERE due_at <= now()
 """
 # The ids are in order of time, so that the key's index finds the last hour.
 RUNS = """
@@ -110,6 +112,7 @@ async def read_overview(database: Database) -> Overview:
         await connection.execute(text(LIMIT))
         at: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
         items = await _rows(connection, ITEMS, bounds=[float(one) for one in FRESHNESS_BOUNDS], never=NEVER)
+        (due,) = await _rows(connection, DUE)
         runs = await _rows(connection, RUNS, oldest=first_id_at(at - timedelta(minutes=MINUTES)))
         failing = await _rows(connection, FAILING, shown=FAILING_SHOWN)
         breakers = await _rows(connection, BREAKERS)
@@ -118,8 +121,8 @@ async def read_overview(database: Database) -> Overview:
         at=at,
         statuses=_by_status(items),
         freshness=_by_age(items),
-        due=sum(row["due"] for row in items),
-        overdue_seconds=max((row["overdue"] for row in items), default=0.0),
+        due=due["items"],
+        overdue_seconds=due["overdue"],
         parked=sum(row["parked"] for row in items),
         minutes=_by_minute(runs),
         failing=failing,

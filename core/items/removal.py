@@ -17,6 +17,7 @@ from core.identity import jittered
 from core.models import ItemRemoval, ItemStatus, PlaidItem
 from core.plaid.endpoints import remove_item as remove_at_plaid
 from core.resources import Resources
+from core.sync.journal import forget_pages
 
 log = structlog.get_logger()
 
@@ -73,7 +74,8 @@ async def _take_out(session: AsyncSession, item_id: UUID, actor: str) -> None:
 
 
 async def request_removals(execute: AsyncSession | AsyncConnection, item_ids: Sequence[UUID], actor: str) -> None:
-    """Note, in the caller's transaction, that Plaid shall forget these Items."""
+    """Note, in the caller's transaction, that Plaid shall forget these Items; what the journal has of them goes now."""
+    await forget_pages(execute, item_ids)
     for item_id in item_ids:
         values = {"item_id": item_id, "requested_by": actor}
         await execute.execute(insert(ItemRemoval).values(values).on_conflict_do_nothing(index_elements=["item_id"]))

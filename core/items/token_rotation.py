@@ -8,36 +8,37 @@
 
 What no order of steps can mend is an answer that never arrived, or a process killed between answer and commit: Plaid
 does not tell a token twice. The open intent then finds out, by asking with the old token, whether it happened; if
-it did, the Item is marked `needs_reauth`, and its user has to link it anew.
+it did, the Item is marked `needs_reauth`, and its user has to link it anew (`core.sync.token_settlement`).
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
 import structlog
-from redis.exceptions import RedisError
-from sqlalchemy import func, inspect, select, update
+from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.errors import NotFoundError, RetryLaterError, SyncError, UserMustActError
+from core.audit import AuditEventType
+from core.errors import RetryLaterError, SyncError
 from core.identity import new_id
-from core.models import ItemStatus, PlaidItem, TokenRotation, TokenRotationStatus
+from core.models import PlaidItem, TokenRotation
 from core.resources import Resources
+from core.sync.token_settlement import (
+    OpenRotation,
+    commit_token,
+    item_with_token,
+    open_intent,
+    parked_key,
+    record,
+    settle,
+)
 
 log = structlog.get_logger()
 
 INVALIDATE = "/item/access_token/invalidate"
-LOOK = "/item/get"
-# Which of the two a replaced token gives is not published.
-OLD_TOKEN_IS_DEAD = frozenset({"INVALID_ACCESS_TOKEN", "ITEM_NOT_FOUND"})
-LOST = "ACCESS_TOKEN_LOST"
 STORE_SECONDS = 60.0
-GONE = frozenset({ItemStatus.REVOKED, ItemStatus.REMOVED})
 
 
 class Replaced(msgspec.Struct):
@@ -47,16 +48,6 @@ class Replaced(msgspec.Struct):
 
     def __repr__(self) -> str:
         return "Replaced()"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRotation:
-    """A rotation whose intent is committed."""
-
-    id: UUID
-    item_id: UUID
-    actor: str
-    token: str = field(repr=False)
 
 
 async def rotate_access_token(resources: Resources, item_id: UUID, actor: str) -> None:
@@ -70,7 +61,7 @@ async def rotate_access_token(resources: Resources, item_id: UUID, actor: str) -
         SyncError: Plaid refused, and the old token is as good as it was.
     """
     async with resources.lease(item_id):
-        await _settle(resources, await _open_intent(resources, item_id, actor))
+        await settle(resources, await open_intent(resources, item_id, actor))
         rotation = await _begin(resources, item_id, actor)
         replacing = asyncio.create_task(_replace(resources, rotation))
         try:
@@ -88,28 +79,15 @@ async def settle_token_rotation(resources: Resources, item_id: UUID, actor: str)
         As `rotate_access_token`.
     """
     async with resources.lease(item_id):
-        await _settle(resources, await _open_intent(resources, item_id, actor))
+        await settle(resources, await open_intent(resources, item_id, actor))
 
 
 async def _begin(resources: Resources, item_id: UUID, actor: str) -> OpenRotation:
     async with resources.database.transaction() as session:
-        item = await _item(session, item_id)
+        item = await item_with_token(session, item_id)
         rotation = TokenRotation(id=new_id(), item_id=item_id)
         session.add(rotation)
-        await _record(
-            session, AuditEventType.TOKEN_DECRYPTED, "An access token is decrypted to replace it", item, actor
-        )
-    return OpenRotation(rotation.id, item_id, actor, item.plaid_access_token)
-
-
-async def _open_intent(resources: Resources, item_id: UUID, actor: str) -> OpenRotation | None:
-    async with resources.database.transaction() as session:
-        open_ones = (TokenRotation.item_id == item_id, TokenRotation.status == TokenRotationStatus.STARTED)
-        rotation = await session.scalar(select(TokenRotation).where(*open_ones))
-        if rotation is None:
-            return None
-        item = await _item(session, item_id)
-        await _record(session, AuditEventType.TOKEN_DECRYPTED, "An access token is decrypted to settle", item, actor)
+        await record(session, AuditEventType.TOKEN_DECRYPTED, "An access token is decrypted to replace it", item, actor)
     return OpenRotation(rotation.id, item_id, actor, item.plaid_access_token)
 
 
@@ -119,7 +97,7 @@ async def _replace(resources: Resources, rotation: OpenRotation) -> None:
         new = msgspec.json.decode(body, type=Replaced).new_access_token
     except (SyncError, msgspec.MsgspecError) as error:
         # An error may hide a rotation that happened: the attempt before the one that failed, or a broken answer.
-        await _settle(resources, rotation)
+        await settle(resources, rotation)
         raise error if isinstance(error, SyncError) else RetryLaterError("UNREADABLE_ANSWER") from None
     await _store(resources, rotation, _sealed(rotation.item_id, new))
 
@@ -132,118 +110,14 @@ async def _store(resources: Resources, rotation: OpenRotation, sealed: str) -> N
         reraise=True,
     )
     try:
-        await attempts(_commit_token, resources, rotation, sealed)
+        await attempts(commit_token, resources, rotation, sealed)
     except (SQLAlchemyError, OSError) as error:
         log.critical("token_not_stored", item_id=str(rotation.item_id), error=type(error).__name__)
-        await resources.redis.set(_parked_key(rotation), sealed)
+        await resources.redis.set(parked_key(rotation), sealed)
         raise RetryLaterError("TOKEN_PARKED") from None
-
-
-async def _commit_token(resources: Resources, rotation: OpenRotation, sealed: str) -> None:
-    async with resources.database.transaction() as session:
-        item = await _item(session, rotation.item_id, any_status=True)
-        # By id, not over the old envelope: re-encryption may have sealed the old token anew meanwhile.
-        await session.execute(
-            update(PlaidItem)
-            .where(PlaidItem.id == rotation.item_id)
-            .values(plaid_access_token=sealed, updated_at=func.now()),
-            execution_options={"synchronize_session": False},
-        )
-        await _finish(session, rotation, TokenRotationStatus.DONE)
-        await _record(
-            session, AuditEventType.ACCESS_TOKEN_ROTATED, "An access token was replaced", item, rotation.actor
-        )
-
-
-async def _settle(resources: Resources, rotation: OpenRotation | None) -> None:
-    """Close an open rotation, if it can be told how it ended.
-
-    Raises:
-        RetryLaterError: it cannot be told yet.
-        UserMustActError: it happened, and nobody has the new token.
-    """
-    if rotation is None or await _stored_parked(resources, rotation):
-        return
-    try:
-        await resources.plaid.post(LOOK, {"access_token": rotation.token})
-    except RetryLaterError:
-        raise
-    except SyncError as error:
-        if error.error_code in OLD_TOKEN_IS_DEAD:
-            await _lost(resources, rotation)
-            raise UserMustActError(LOST, request_id=error.request_id) from None
-        # Any other answer is about an Item that the old token still names.
-    async with resources.database.transaction() as session:
-        await _finish(session, rotation, TokenRotationStatus.FAILED)
-
-
-async def _stored_parked(resources: Resources, rotation: OpenRotation) -> bool:
-    try:
-        parked = await resources.redis.get(_parked_key(rotation))
-    except RedisError:
-        raise RetryLaterError("REDIS_AWAY") from None
-    if parked is None:
-        return False
-    await _commit_token(resources, rotation, parked if isinstance(parked, str) else parked.decode())
-    await resources.redis.delete(_parked_key(rotation))
-    return True
-
-
-async def _lost(resources: Resources, rotation: OpenRotation) -> None:
-    async with resources.database.transaction() as session:
-        item = await _item(session, rotation.item_id, any_status=True)
-        values = {
-            "status": ItemStatus.NEEDS_REAUTH,
-            "error_type": "MANNA",
-            "error_code": LOST,
-            "next_sync_at": None,
-            "updated_at": func.now(),
-        }
-        await session.execute(
-            update(PlaidItem).where(PlaidItem.id == rotation.item_id).values(values),
-            execution_options={"synchronize_session": False},
-        )
-        await _finish(session, rotation, TokenRotationStatus.LOST, LOST)
-        context = AuditContext(item_status=ItemStatus.NEEDS_REAUTH.value, error_code=LOST)
-        await _record(
-            session, AuditEventType.ITEM_STATUS_CHANGED, "An access token was lost", item, rotation.actor, context
-        )
-
-
-async def _finish(
-    session: AsyncSession, rotation: OpenRotation, status: TokenRotationStatus, error_code: str | None = None
-) -> None:
-    await session.execute(
-        update(TokenRotation)
-        .where(TokenRotation.id == rotation.id)
-        .values(status=status, finished_at=func.clock_timestamp(), error_code=error_code),
-        execution_options={"synchronize_session": False},
-    )
-
-
-async def _item(session: AsyncSession, item_id: UUID, *, any_status: bool = False) -> PlaidItem:
-    item = await session.get(PlaidItem, item_id)
-    if item is None or (item.status in GONE and not any_status):
-        raise NotFoundError(f"there is no Item {item_id} whose token could be replaced")
-    return item
 
 
 def _sealed(item_id: UUID, token: str) -> str:
     row = PlaidItem(id=item_id, plaid_access_token=token)
     sealed: str = inspect(row).dict["plaid_access_token"]
     return sealed
-
-
-def _parked_key(rotation: OpenRotation) -> str:
-    return f"token-rotation:{rotation.id}"
-
-
-async def _record(  # noqa: PLR0913, PLR0917 - an event's facts, in the order in which they are told
-    session: AsyncSession,
-    event: AuditEventType,
-    message: str,
-    item: PlaidItem,
-    actor: str,
-    context: AuditContext | None = None,
-) -> None:
-    await log_audit_event(event, message, session=session, context=context, actor=actor, resource=f"item:{item.id}")

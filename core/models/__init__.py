@@ -10,6 +10,8 @@ from core.models.circuit_breaker import BreakerState, CircuitBreaker
 from core.models.encryption_key import EncryptionKey
 from core.models.idempotency_key import IdempotencyKey
 from core.models.item_removal import ItemRemoval
+from core.models.item_schedule import ItemSchedule
+from core.models.journal_page import JournalPage
 from core.models.keyring_report import KeyringReport
 from core.models.plaid_item import ItemStatus, PlaidItem
 from core.models.quarantined_transaction import QuarantinedTransaction
@@ -33,7 +35,9 @@ __all__ = [
     "EncryptionKey",
     "IdempotencyKey",
     "ItemRemoval",
+    "ItemSchedule",
     "ItemStatus",
+    "JournalPage",
     "KeyringReport",
     "PlaidItem",
     "QuarantinedTransaction",

@@ -65,10 +65,13 @@ class ReplayItem(Base):
     sent_at: Mapped[Instant | None]
     ended_at: Mapped[Instant | None]
     error_code: Mapped[str | None]
+    # The run whose recorded pages are to be applied; null when Plaid is to be asked.
+    run_id: Mapped[UUID | None]
 
     __table_args__ = (
         one_of("state", ReplayState),
         # Not twice at the same time, however many ask.
         Index("uq_replay_items_open", "item_id", unique=True, postgresql_where=text("state IN ('waiting', 'sent')")),
         Index("ix_replay_items_replay_id_state", "replay_id", "state"),
+        Index("ix_replay_items_run_id", "run_id", postgresql_where=text("run_id IS NOT NULL")),
     )

@@ -1,4 +1,4 @@
-"""Pages of one Item, each paid for from the shared budget before it is asked for."""
+"""Pages of one Item, each paid for from the shared budget before it is asked for, and before it is asked for again."""
 
 from dataclasses import dataclass
 
@@ -26,11 +26,14 @@ class BudgetedPages:
             RetryLaterError: `OUTBOUND_BUDGET`, when the wait would be too long.
             SyncError: Plaid's; after a 429 the fleet slows down.
         """
-        await self.budget.spend(self.item_key, self.priority)
+        await self._pay()
         try:
             with tracing.span("fetch page", tracing.Kind.CLIENT, is_first=cursor is None):
-                return await self.plaid.transactions_sync(access_token, cursor)
+                return await self.plaid.transactions_sync(access_token, cursor, self._pay)
         except RetryLaterError as error:
             if error.error_type == RATE_LIMIT:
                 await self.budget.refused(self.item_key, retry_after=error.retry_after)
             raise
+
+    async def _pay(self) -> None:
+        await self.budget.spend(self.item_key, self.priority)

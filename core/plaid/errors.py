@@ -92,7 +92,7 @@ def classify(status: int, body: bytes | str, retry_after: str | None = None) -> 
     kind = _kind(status, told)
     return kind(
         _word(told.error_code) or f"HTTP_{status}",
-        error_type=_word(told.error_type) or "HTTP",
+        error_type=_word(told.error_type) or ("RATE_LIMIT_EXCEEDED" if status == TOO_MANY_REQUESTS else "HTTP"),
         request_id=_word(told.request_id),
         retry_after=_seconds(retry_after),
     )

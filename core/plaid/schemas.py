@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import secrets
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -112,6 +113,12 @@ REPLACEMENT = rb"\ufffd"
 ESCAPE = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.", re.DOTALL)
 ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 HALF_A_PAIR = len(NUL)
+# A string, so that what is said inside it is passed over, or one of the three numbers that JSON does not have.
+STRING_OR_NO_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|NaN|-?Infinity', re.DOTALL)
+NO_NUMBERS = (b"NaN", b"Infinity")
+# Stands in their place until their entry is taken out; no text of Plaid's can be equal to it.
+MARK = b"not-a-number-" + secrets.token_hex(16).encode() + b":"
+MARKED = re.compile(rb'"' + MARK + rb'(NaN|-?Infinity)"')
 _page = msgspec.json.Decoder(SyncPage)
 _loose = msgspec.json.Decoder(LoosePage)
 _shapes = {place: msgspec.json.Decoder(shape) for place, shape in SHAPES.items()}
@@ -155,17 +162,39 @@ def loose_page(body: bytes) -> LoosePage:
 def rejections(place: str, entries: list[msgspec.Raw]) -> Iterator[Rejected]:
     """Yield the entries of a list that do not have the shape of it."""
     for entry in entries:
+        # A removal says enough by its id, and one that is not heard leaves a row standing.
+        if place != "removed" and MARK in bytes(entry):
+            yield Rejected(place, bytes(entry), "holds NaN or Infinity, which JSON has not")
+            continue
         try:
             _shapes[place].decode(entry)
         except MALFORMED as error:
             yield Rejected(place, bytes(entry), str(error))
 
 
+def readable(body: bytes) -> bytes:
+    """Return a JSON text with NaN and Infinity, which some writers write and no reader has to take, as marked strings.
+
+    `as_it_came` undoes it.
+    """
+    return STRING_OR_NO_NUMBER.sub(_marked, body) if any(word in body for word in NO_NUMBERS) else body
+
+
+def as_it_came(body: bytes) -> bytes:
+    """Return what `readable` was given."""
+    return MARKED.sub(rb"\1", body)
+
+
+def _marked(found: "re.Match[bytes]") -> bytes:
+    text: bytes = found[0]
+    return text if text.startswith(b'"') else b'"' + MARK + text + b'"'
+
+
 def _sifted(body: bytes) -> tuple[SyncPage, bytes, list[Rejected]]:
-    loose = loose_page(body)
+    loose = loose_page(readable(body))
     rejected = [one for place in SHAPES for one in rejections(place, getattr(loose, place))]
     clean = without(loose, rejected)
-    return _page.decode(clean), clean, rejected
+    return _page.decode(clean), clean, [Rejected(one.place, as_it_came(one.body), one.reason) for one in rejected]
 
 
 def without(page: LoosePage, rejected: list[Rejected]) -> bytes:

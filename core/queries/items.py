@@ -17,6 +17,7 @@ SHOWN = (
     PlaidItem.status,
     PlaidItem.error_type,
     PlaidItem.error_code,
+    PlaidItem.version,
     PlaidItem.consecutive_failures,
     PlaidItem.last_synced_at,
     PlaidItem.next_sync_at,
@@ -73,7 +74,7 @@ async def read_item(database: Database, item_id: UUID) -> dict[str, Any]:
     async with database.connection() as connection:
         found = (await connection.execute(select(*SHOWN).where(PlaidItem.id == item_id))).first()
         if found is None:
-            raise NotFoundError(f"there is no Item {item_id}")
+            raise NotFoundError(f"there is no Item {item_id}; `manna items list` shows those that there are")
         asked = (await connection.execute(removal.where(ItemRemoval.item_id == item_id))).first()
         return {
             **found._mapping,

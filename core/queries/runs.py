@@ -33,12 +33,13 @@ class RunFilter:
     institution_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    error_type: str | None = None
 
 
 async def find_runs(database: Database, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page:
     """Return a page of the run history; ids are in order of time, so they lead."""
     query = select(SyncRun.__table__)
-    for name in ("item_id", "status", "trigger", "error_code"):
+    for name in ("item_id", "status", "trigger", "error_code", "error_type"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(getattr(SyncRun, name) == value)
     if wanted.institution_id is not None:

@@ -11,7 +11,7 @@ from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.database import Database
 from core.encryption.keyring import KeyStatus
 from core.errors import MannaError, NotFoundError
-from core.models import EncryptionKey, KeyringReport
+from core.models import EncryptionKey, JournalPage, KeyringReport
 from core.rotation.membership import KEYS_LOCK, LIVE_REFRESHES, set_active, statuses_of
 from core.rotation.proof import rows_by_key
 from core.settings import Settings
@@ -82,7 +82,8 @@ async def destroy(database: Database, settings: Settings, key_id: str, actor: st
 
     Raises:
         NotFoundError: the key is unknown.
-        KeyInUseError: it is the active one, a live process still seals with it, or values are sealed under it.
+        KeyInUseError: it is the active one, a live process still seals with it, or values or pages of the journal are
+            sealed under it.
     """
     rows = await rows_by_key(database)
     async with database.transaction() as session:
@@ -95,12 +96,24 @@ async def destroy(database: Database, settings: Settings, key_id: str, actor: st
             raise KeyInUseError(f"the key {key_id} still seals in {_named(sealing)}")
         if rows.get(key_id):
             raise KeyInUseError(f"{rows[key_id]} rows are under the key {key_id}; run manna keys rotate first")
+        await _ensure_not_in_journal(session, key_id)
         await session.execute(
             update(EncryptionKey)
             .where(EncryptionKey.key_id == key_id)
             .values(status=KeyStatus.DESTROYED, destroyed_at=func.now())
         )
         await _record(session, AuditEventType.KEY_DESTROYED, "A key was destroyed", actor, key_id)
+
+
+async def _ensure_not_in_journal(session: AsyncSession, key_id: str) -> None:
+    # Pages live for days: they are not sealed anew, they keep their key until they are dropped.
+    under_it = select(func.count(), func.max(JournalPage.recorded_on)).where(JournalPage.key_id == key_id)
+    pages, last = (await session.execute(under_it)).one()
+    if pages:
+        raise KeyInUseError(
+            f"{pages} pages of the journal are under the key {key_id}, the last of {last}; wait until they are dropped,"
+            " or have all of it dropped within the hour by PAGE_JOURNAL_DAYS=0"
+        )
 
 
 async def live_reports(session: AsyncSession, settings: Settings) -> list[Any]:

@@ -19,7 +19,7 @@ from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.audit.outbox import Event, log_audit_events
 from core.errors import ClientRefusedError, SyncError, Verdict
 from core.identity import jittered
-from core.models import BreakerState, CircuitBreaker, PlaidItem
+from core.models import BreakerState, CircuitBreaker, ItemSchedule, PlaidItem
 
 log = structlog.get_logger()
 
@@ -147,11 +147,13 @@ async def claim_probes(connection: AsyncConnection) -> list[UUID]:
 
 
 def _candidate(scope: str) -> Select[UUID]:
-    query = select(PlaidItem.id).where(PlaidItem.next_sync_at.is_not(None)).order_by(PlaidItem.next_sync_at).limit(1)
     if scope == PLAID:
-        return query
-    institution_id = scope.removeprefix(INSTITUTION)
-    return query.where(PlaidItem.institution_id == institution_id, PlaidItem.parked_at.is_not(None))
+        due = select(ItemSchedule.item_id).where(ItemSchedule.due_at.is_not(None))
+        return due.order_by(ItemSchedule.due_at).limit(1)
+    item = PlaidItem
+    of_bank = (item.institution_id == scope.removeprefix(INSTITUTION), item.parked_at.is_not(None))
+    # One that fails for its bank is parked anew, and so goes to the end of the row.
+    return select(item.id).where(*of_bank, item.next_sync_at.is_not(None)).order_by(item.parked_at).limit(1)
 
 
 async def release_parked(connection: AsyncConnection, spread_seconds: float, limit: int) -> int:

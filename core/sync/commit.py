@@ -173,7 +173,8 @@ async def _transact(
         won = [commit for commit in commits if commit.run.id in moved]
         await write(connection, won)
         await log_audit_events(connection, [commit.event for commit in won])
-        await count_success(connection, [commit.item.institution_id for commit in won])
+        if answered := [commit.item.institution_id for commit in won if not commit.pages.is_recorded]:
+            await count_success(connection, answered)
     return [None if commit.run.id in moved else VersionConflictError() for commit in commits]
 
 

@@ -1,17 +1,19 @@
 """Finds the Items that are due and puts them on the queue; any number of dispatchers may do so at once."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import case, func, select, update
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.broker.messages import ITEMS_A_MESSAGE, SyncItem, SyncItems
 from core.database import Database
 from core.identity import jittered
-from core.models import PlaidItem, SyncTrigger
+from core.models import ItemSchedule, PlaidItem, SyncTrigger
 from core.resources import Resources
 from core.sync.breaker import PLAID, OpenBreakers, claim_probes, open_breakers, release_parked
 from core.sync.sweep import sweep
@@ -33,7 +35,7 @@ TICKED_SECONDS = 3600
 async def dispatch_due(resources: Resources) -> int:
     """Send every due Item to the queue of its kind, and return how many that were.
 
-    An Item is claimed, by moving its `next_sync_at`, before its message is sent: a crash in between delays it by
+    An Item is claimed, by moving its `due_at`, before its message is sent: a crash in between delays it by
     five minutes and loses nothing. Items of an institution that is down are held back, one at a time is tried;
     while Plaid refuses us altogether, nothing is claimed at all.
     """
@@ -73,28 +75,30 @@ async def claim_due(
     An Item never synced before is a backfill. Rows that another dispatcher is claiming are stepped over, not
     waited for.
     """
-    due = (
-        select(PlaidItem.id)
-        .where(PlaidItem.next_sync_at <= func.now())
-        .order_by(PlaidItem.next_sync_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    held = breakers.institutions if breakers else []
-    # An Item may have no institution, and nothing holds it back then.
-    is_held = func.coalesce(PlaidItem.institution_id, "").in_(held)
-    claim = (
-        update(PlaidItem)
-        .where(PlaidItem.id.in_(due.scalar_subquery()))
-        .values(
-            next_sync_at=func.now() + case((is_held, _rest(PARK_SECONDS)), else_=_rest(CLAIM_SECONDS)),
-            parked_at=case((is_held, func.coalesce(PlaidItem.parked_at, func.now())), else_=None),
-        )
-        .returning(PlaidItem.id, PlaidItem.last_synced_at.is_(None), PlaidItem.parked_at.is_not(None))
-    )
     async with database.connection() as connection:
-        rows = (await connection.execute(claim)).all()
-    return [(item_id, None if held else _kind(is_new=is_new)) for item_id, is_new, held in rows]
+        claimed = {row.item_id: row.never_synced for row in await connection.execute(_claim(limit))}
+        held = breakers.institutions if breakers else []
+        parked = await _park(connection, claimed, held) if held else set()
+    return [(item_id, None if item_id in parked else _kind(is_new=is_new)) for item_id, is_new in claimed.items()]
+
+
+def _claim(limit: int) -> ReturningUpdate[UUID, bool]:
+    row = ItemSchedule
+    due = select(row.item_id).where(row.due_at <= func.now()).order_by(row.due_at).limit(limit)
+    claim = update(row).where(row.item_id.in_(due.with_for_update(skip_locked=True).scalar_subquery()))
+    return claim.values(due_at=func.now() + _rest(CLAIM_SECONDS)).returning(row.item_id, row.never_synced)
+
+
+async def _park(connection: AsyncConnection, claimed: Collection[UUID], institutions: Sequence[str]) -> set[UUID]:
+    """Hold back those of the claimed Items whose institution is down, and return which they are."""
+    item = PlaidItem
+    held = select(item.id).where(item.id.in_(list(claimed)), item.institution_id.in_(institutions))
+    # Whoever commits such an Item just now waits for its row in the schedule, which is ours: waiting for the Item in
+    # turn would be a deadlock. It is sent, and the breaker holds it back at its run.
+    free = held.with_for_update(skip_locked=True).scalar_subquery()
+    at, since = func.now() + _rest(PARK_SECONDS), func.coalesce(item.parked_at, func.now())
+    park = update(item).where(item.id.in_(free)).values(next_sync_at=at, parked_at=since)
+    return set(await connection.scalars(park.returning(item.id)))
 
 
 def _rest(seconds: float) -> timedelta:

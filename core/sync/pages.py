@@ -43,6 +43,8 @@ class Pages:
         self.update_status: str | None = None
         self.restarts = restarts
         self.is_full_pull = is_full_pull
+        # Read back from the journal: they say nothing about how Plaid is now.
+        self.is_recorded = False
         self.rejected: list[Rejected] = []
         self.count = self.kept = self.bytes = self.added = self.modified = self.removed = 0
 

@@ -16,7 +16,7 @@ from core.encryption.column import sealed_values
 from core.identity import new_id
 from core.models import QuarantinedTransaction
 from core.models.quarantined_transaction import MOST_CHARACTERS
-from core.plaid.schemas import SHAPES, LoosePage, Rejected, loose_page, without
+from core.plaid.schemas import SHAPES, LoosePage, Rejected, loose_page, readable, without
 from core.sync.apply import parts
 from core.sync.pages import Pages
 
@@ -67,7 +67,7 @@ async def keep_rejected(connection: AsyncConnection, item_id: UUID, run_id: UUID
 
 def _id_of(body: bytes) -> str | None:
     try:
-        found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        found = msgspec.json.decode(readable(body), type=dict[str, msgspec.Raw])
         name = msgspec.json.decode(found["transaction_id"], type=str)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         return None

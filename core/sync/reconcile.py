@@ -132,8 +132,8 @@ async def _moved_since(resources: Resources, run: OpenRun) -> set[str]:
 
 async def _compare(resources: Resources, run: OpenRun, everything: Pages) -> Found:
     moved = await _moved_since(resources, run)
-    await stage_pages(resources.database, run.id, everything)
     try:
+        await stage_pages(resources.database, run.id, everything)
         async with resources.database.connection() as connection:
             different = await _differences(connection, run)
     finally:

@@ -21,6 +21,7 @@ from core.resources import Resources
 from core.sync.breaker import count_failure, open_breakers
 from core.sync.health import health_after
 from core.sync.outcome import Outcome
+from core.sync.token_settlement import explained
 from core.telemetry import tracing
 
 log = structlog.get_logger()
@@ -110,7 +111,7 @@ async def failure_recorded(resources: Resources, run: OpenRun) -> AsyncIterator[
     try:
         yield
     except SyncError as error:
-        await _fail(resources, run, error)
+        await _fail(resources, run, await explained(resources, run.item.id, error))
     except EncryptionError:
         await _fail(resources, run, OperatorMustActError("DECRYPTION_FAILED"))
     except (asyncio.CancelledError, TimeoutError):
@@ -126,13 +127,18 @@ async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
     facts = {"error_type": error.error_type, "error_code": error.error_code}
     log.warning("sync_ended", item_id=str(run.item.id), run_id=str(run.id), status=run.outcome.status.value, **facts)
     async with resources.database.transaction() as session:
+        # In the order of a commit, Item first: one that is under way in another task is waited for, never a deadlock.
+        item = select(PlaidItem.id).where(PlaidItem.id == run.item.id).with_for_update(key_share=True)
+        await session.execute(item)
+        if await session.scalar(select(SyncRun.status).where(SyncRun.id == run.id)) is RunStatus.SUCCEEDED:
+            # It was committed, and the answer alone was lost or not waited for.
+            return
         values = {
             **facts,
             "status": run.outcome.status,
             "finished_at": func.clock_timestamp(),
             "plaid_request_id": error.request_id,
         }
-        # Not over a commit whose answer alone was lost.
         unfinished = (SyncRun.id == run.id, SyncRun.status == RunStatus.RUNNING)
         await session.execute(update(SyncRun).where(*unfinished).values(values))
         if run.outcome.status is RunStatus.FAILED:
@@ -142,8 +148,8 @@ async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
 
 async def _set_health(session: AsyncSession, run: OpenRun, error: SyncError) -> None:
     health = health_after(error, run.item.consecutive_failures, run.item.status)
-    if error.verdict is Verdict.INSTITUTION_IS_DOWN:
-        health["parked_at"] = func.now()
+    # Whoever was parked and failed for a reason of its own waits for that now, and is not tried for its bank again.
+    health["parked_at"] = func.now() if error.verdict is Verdict.INSTITUTION_IS_DOWN else None
     # Not over the head of a rival that succeeded meanwhile.
     unchanged = (PlaidItem.id == run.item.id, PlaidItem.version == run.item.version, PlaidItem.status.not_in(GONE))
     # Whoever asked after the run began may know better than it does: the user has logged in, Plaid has more to say.

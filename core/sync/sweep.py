@@ -1,10 +1,10 @@
-"""Finds the runs that nobody is working on any more, closes them and makes their Items due again."""
+"""Finds the runs that nobody is working on any more, closes them, makes their Items due again, and cleans up."""
 
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.locking.redis_lock import held_names, item_lease
@@ -14,6 +14,21 @@ from core.resources import Resources
 log = structlog.get_logger()
 
 LIMIT = 1000
+# Of runs that are over: their worker died between its last statement and this clean-up. Run by run along the index,
+# for a large Item's rows under way are none of it.
+ORPHANED = text("""
+WITH RECURSIVE runs AS (
+    (SELECT run_id FROM staged_transactions ORDER BY run_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT run_id FROM staged_transactions WHERE run_id > runs.run_id ORDER BY run_id LIMIT 1)
+    FROM runs WHERE run_id IS NOT NULL
+)
+DELETE FROM staged_transactions WHERE run_id IN (
+    SELECT run_id FROM runs WHERE NOT EXISTS (
+        SELECT FROM sync_runs WHERE sync_runs.id = runs.run_id AND sync_runs.status = 'running'
+    )
+)
+""")
 
 
 async def sweep(resources: Resources) -> int:
@@ -29,6 +44,7 @@ async def sweep(resources: Resources) -> int:
         .limit(LIMIT)
     )
     async with resources.database.connection() as connection:
+        await connection.execute(ORPHANED)
         old = {row.id: row.item_id for row in await connection.execute(query)}
     if not old:
         return 0
@@ -57,8 +73,9 @@ async def _close(connection: AsyncConnection, lost: dict[UUID, UUID]) -> int:
     }
     await connection.execute(update(SyncRun).where(SyncRun.id.in_(runs)).values(values))
     # Not those that wait for somebody: their time is empty.
-    waiting = (PlaidItem.id.in_([lost[run_id] for run_id in runs]), PlaidItem.next_sync_at > func.now())
-    await connection.execute(update(PlaidItem).where(*waiting).values(next_sync_at=func.now()))
+    waiting = (PlaidItem.id.in_([lost[run_id] for run_id in runs]), PlaidItem.next_sync_at.is_not(None))
+    at = func.least(PlaidItem.next_sync_at, func.now())
+    await connection.execute(update(PlaidItem).where(*waiting).values(next_sync_at=at))
     await connection.execute(delete(STAGED).where(STAGED.c.run_id.in_(runs)))
     log.warning("runs_of_lost_workers_closed", runs=len(runs))
     return len(runs)

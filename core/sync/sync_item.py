@@ -6,6 +6,7 @@ from core.models import SyncTrigger
 from core.resources import Resources
 from core.sync.changes import fetch_changes
 from core.sync.commit import commit_run
+from core.sync.journal import record_pages
 from core.sync.lease import lease_item
 from core.sync.outcome import Outcome
 from core.sync.runs import failure_recorded, open_run
@@ -30,6 +31,7 @@ async def sync_item(resources: Resources, item_id: UUID, trigger: SyncTrigger) -
         async with failure_recorded(resources, run):
             token = run.item.plaid_access_token
             with await fetch_changes(resources, run, token) as pages:
+                await record_pages(resources, run, pages)
                 lease.ensure_held()
                 await commit_run(resources, run, pages)
     return run.outcome

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.broker.rabbitmq import is_rabbitmq
 from core.broker.waiting import read_waiting
 from core.identity import first_id_at
 from core.resources import Resources
@@ -63,10 +64,9 @@ STATEMENTS = {
     Family("manna_items_parked", "Items held back because their bank is down."): """
         SELECT count(*) FROM plaid_items WHERE parked_at IS NOT NULL""",
     Family("manna_items_due", "Items that are due and not yet dispatched."): """
-        SELECT count(*) FROM plaid_items WHERE next_sync_at <= now()""",
+        SELECT count(*) FROM item_schedules WHERE due_at <= now()""",
     Family("manna_items_due_oldest_seconds", "How long the longest due Item has waited for its dispatch."): """
-        SELECT greatest(0, coalesce(extract(epoch FROM now() - min(next_sync_at)), 0)) FROM plaid_items
-        WHERE next_sync_at IS NOT NULL""",
+        SELECT greatest(0, coalesce(extract(epoch FROM now() - min(due_at)), 0)) FROM item_schedules""",
     Family("manna_runs_running", "Syncs under way."): "SELECT count(*) FROM sync_runs WHERE status = 'running'",
     Family("manna_runs_oldest_seconds", "How long the longest of them has been under way."): """
         SELECT coalesce(extract(epoch FROM now() - min(started_at)), 0) FROM sync_runs WHERE status = 'running'""",
@@ -152,11 +152,12 @@ class Fleet:
             pipe.hlen(UNACKED)
             pipe.get(TICKED_KEY)
             in_work, ticked = await pipe.execute()
-        waiting = (await read_waiting(self._resources.redis)).items()
+        waiting = (await read_waiting(self._resources.settings, self._resources.redis)).items()
         queued = [((queue.value,), float(one.messages)) for queue, one in waiting]
         known = [((queue.value,), one.oldest_seconds) for queue, one in waiting if one.oldest_seconds is not None]
         ages = [] if ticked is None else [((), max(0.0, time.time() - float(ticked)))]
-        in_work_now = _family(IN_WORK, [((), float(in_work))])
+        # RabbitMQ keeps what is in work to itself.
+        in_work_now = _family(IN_WORK, [] if is_rabbitmq(self._resources.settings) else [((), float(in_work))])
         return [in_work_now, _family(DISPATCHED, ages), _family(QUEUED, queued), _family(OLDEST, known)]
 
 

@@ -29,6 +29,7 @@ class Inbox:
         self._resources = resources
         self._keep = Batched(self._keep_many, largest=BATCH, at_once=1)
         self._to_sync: dict[UUID, list[str]] = {}
+        self._to_revoke = False
         self._publishing: asyncio.Task[None] | None = None
 
     async def receive(self, body: bytes, proof: VerifiedWebhook) -> bool:
@@ -63,17 +64,19 @@ class Inbox:
             kept = await keep_deliveries(connection, deliveries, wait=wait)
         for item_id, traces in kept.to_sync.items():
             self._to_sync.setdefault(item_id, []).extend(traces)
-        if self._publishing is None and (self._to_sync or kept.ends_access):
-            self._publishing = asyncio.create_task(self._publish(revoke=kept.ends_access), context=Context())
+        self._to_revoke |= kept.ends_access
+        if self._publishing is None and (self._to_sync or self._to_revoke):
+            self._publishing = asyncio.create_task(self._publish(), context=Context())
         return kept
 
-    async def _publish(self, *, revoke: bool) -> None:
+    async def _publish(self) -> None:
         try:
-            if revoke:
-                await self._resources.publisher.publish(RevokeItems())
-            while self._to_sync:
-                item_id = next(iter(self._to_sync))
-                traces = self._to_sync.pop(item_id)
-                await self._resources.publisher.publish_once(item_id, SyncTrigger.WEBHOOK, traces)
+            while self._to_sync or self._to_revoke:
+                if self._to_revoke:
+                    self._to_revoke = False
+                    await self._resources.publisher.publish(RevokeItems())
+                    continue
+                traces, self._to_sync = self._to_sync, {}
+                await self._resources.publisher.publish_each_once(list(traces), SyncTrigger.WEBHOOK, traces)
         finally:
             self._publishing = None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from core.errors import SyncError, Verdict
 from core.plaid.errors import BY_CODE, BY_TYPE
-from core.sync import explanation
+from core.sync.explanation_texts import BY_CODE as ADVICE
 
 NAME = "errors.md"
 HEAD = """# Errors of a sync
@@ -58,7 +58,7 @@ def page() -> str:
 
 
 def _advice() -> Iterator[str]:
-    for code, (happened, advice) in sorted(explanation.BY_CODE.items()):
+    for code, (happened, advice) in sorted(ADVICE.items()):
         yield f"| `{code}` | {happened} | {advice} |"
 
 

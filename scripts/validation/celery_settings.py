@@ -39,7 +39,9 @@ def no_result_backend(inspection: Inspection) -> str | None:
 
 @check("celery.visibility_timeout", Severity.HIGH, MEND, needs="celery")
 def visibility_timeout(inspection: Inspection) -> str | None:
-    """A task that still runs is not delivered twice."""
+    """A task that still runs is not delivered twice; RabbitMQ knows no such time-out."""
+    if str(_celery(inspection).get("broker_url", "")).startswith("amqp://"):
+        return None
     seconds = _celery(inspection).get("broker_transport_options", {}).get("visibility_timeout", 0)
     limit = inspection.given.sync_time_limit_seconds if inspection.settings else 0
     return (

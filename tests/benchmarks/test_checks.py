@@ -11,10 +11,10 @@ from benchmarks.contenders import LIMIT_STORED
 from benchmarks.limit import TABLES
 from benchmarks.work import Totals, Work
 
-WORK = Work(items=2, history=3)
+WORK = Work(items=2, history=3, rounds=4)
 
 
-@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("rounds", [1, 2, 4])
 def test_the_expected_totals_are_those_of_the_pages_served(rounds: int):
     assert replayed(WORK, rounds) == WORK.totals(rounds)
 

@@ -14,6 +14,8 @@ RAW = {
     "@huge": b"1e999999999",
     "@long": b"9" * 200_000,
     "@nan": b"NaN",
+    "@infinity": b"Infinity",
+    "@less": b"-Infinity",
     "@deep": b"[" * 700 + b"]" * 700,
     "@abyss": b"[" * 20_000 + b"]" * 20_000,
     "@bytes": b'"\xff\xfe"',
@@ -38,7 +40,7 @@ class Answer:
     @property
     def may_spoil_all(self) -> bool:
         """Whether the trouble may be too deep for a reader to find its end."""
-        return self.spoils_all or self.wrong in {"deep", "abyss", "control character", "NaN"}
+        return self.spoils_all or self.wrong in {"deep", "abyss", "control character"}
 
 
 def answers(seed: int, count: int) -> Iterator[Answer]:
@@ -135,7 +137,8 @@ WHOLE: dict[str, Spoil] = {
 PART: dict[str, Spoil] = {
     "amount": _beside(amount=["12.34", None, [1], True, {}, ""]),
     "huge amount": _beside(amount=["@huge", "@long"]),
-    "NaN": _beside(amount=["@nan"]),
+    "NaN": _beside(amount=["@nan", "@infinity", "@less"]),
+    "NaN beside": _beside(location=[{"lat": "@nan"}, {"lon": "@less"}], name=['a "NaN" b', "NaN", "-Infinity\\\\"]),
     "date": _beside(date=["2026-02-30", 20260502, None, "", "yesterday", "2026-05"]),
     "no date": _less("date"),
     "no account": _less("account_id"),
@@ -153,6 +156,7 @@ PART: dict[str, Spoil] = {
     "control character": _beside(name=["@control"]),
     "huge number at the root": _set(field_of_tomorrow=["@huge"]),
     "bad UTF-8 at the root": _set(field_of_tomorrow=["@bytes"]),
+    "NaN in what is no transaction": _set(accounts=[[{"x": "@nan"}]], removed=[[{"x": "@infinity"}]], beside=["@less"]),
     "account": _set(accounts=[["x"], [{"account_id": "a", "name": None, "type": "b"}], [{"a": "@huge"}]]),
     "account's balances": _set(
         accounts=[[{"account_id": "a", "name": "b", "type": "c", "balances": {"current": "x"}}]],

@@ -215,3 +215,19 @@ async def test_our_own_budget_counts_against_no_item(world, item, monkeypatch):
     assert await world.one(item, "consecutive_failures, next_sync_at > now() + interval '50 s'") == (0, True)
     assert (await world.sync(item, SCHEDULED)).status is SUCCEEDED
     await world.check(item)
+
+
+async def test_a_probe_that_fails_for_a_reason_of_its_own_is_not_tried_for_its_bank_again(world):
+    items = await world.link(count=4, institution_id=BANK)
+    fault = await fail_at_bank(world)
+    for item in items[:3]:
+        await world.sync(item)
+    await world.clear(fault)
+    await probe_is_due(world)
+    ((first, trigger),) = await world.tick()
+    (probed,) = [item for item in items if item.id == first]
+    await world.fault(probed, "error", error_code="PRODUCTS_NOT_SUPPORTED", times=None)
+    assert (await world.sync(probed, trigger)).error_code == "PRODUCTS_NOT_SUPPORTED"
+    await probe_is_due(world)
+    ((second, trigger),) = [one for one in await world.tick() if one[1] is SCHEDULED]
+    assert second != first

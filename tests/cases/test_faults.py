@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.identity import new_id
 from core.models import RunStatus, SyncTrigger
 from core.plaid.client import PlaidClient
 from core.sync.staging import stage_pages
@@ -161,6 +162,19 @@ async def test_unknown_fields_and_values_pass(world, known):
     assert await world.sql("SELECT DISTINCT type FROM accounts") == [("type_of_tomorrow",)]
 
 
+async def test_what_changes_after_the_cursor_now_comes_as_added_and_is_an_update(world, known):
+    """Who comes from /transactions/get has rows and takes the cursor `now`: Plaid then tells old ones as new."""
+    await world.sync(known)
+    keys = {"client_id": "sandbox-client", "secret": "sandbox-secret"}
+    asked = {"access_token": known.access_token, "cursor": "now"}
+    now = (await world.http.post("/transactions/sync", json=asked | keys)).json()["next_cursor"]
+    await world.sql("UPDATE plaid_items SET cursor = :now", now=now)
+    await world.evolve(known, modified=6)
+    assert (await world.sync(known)).status is SUCCEEDED
+    assert await world.sql("SELECT added, modified FROM sync_runs ORDER BY id DESC LIMIT 1") == [(6, 0)]
+    await world.check(known)
+
+
 async def test_an_answer_that_never_comes_ends_by_the_time_out(world, known, settings):
     client = PlaidClient(settings.model_copy(update={"plaid_timeout_seconds": 0.3}), "sandbox-secret")
     fault = await world.fault(known, "hold", times=None)
@@ -215,3 +229,24 @@ async def test_staged_rows_that_get_lost_on_the_way_stop_the_commit(world, item,
     assert await world.one(item, "version, cursor") == (0, None)
     assert (await world.sync(item)).status is SUCCEEDED
     await world.check(item)
+
+
+async def test_staged_rows_of_a_run_that_is_over_are_cleaned_up_and_no_others(world, item, monkeypatch):
+    """The worker died between its commit and the clean-up."""
+    monkeypatch.setattr("core.sync.commit.STAGED_PAGES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("core.sync.commit.unstage", lambda *_: asyncio.sleep(0))
+        assert (await world.sync(item)).status is SUCCEEDED
+    left = "SELECT run_id FROM staged_transactions GROUP BY run_id"
+    ((run_id,),) = await world.sql(left)
+    copied = "INSERT INTO staged_transactions (run_id, transaction_id, gone) VALUES (:r, 't', true)"
+    running = (
+        "INSERT INTO sync_runs (id, item_id, trigger, status, started_at) VALUES (:r, :i, 'manual', 'running', now())"
+    )
+    others = [new_id(), new_id()]
+    for other in others:
+        await world.sql(copied, r=other)
+    await world.sql(running, r=others[0], i=item.id)
+    assert run_id not in others
+    await world.tick()
+    assert await world.sql(left) == [(others[0],)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from core.diagnosis import State, _skew, diagnose
+from core.heartbeat import BEAT_LEADER_KEY
 from core.items.registration import NewItem, register_items
 from core.settings import load_settings
-from core.sync.due import dispatch_due
+from core.sync.due import TICKED_KEY, dispatch_due
 from devstack.places import free_port
 from devstack.processes import open_supervisor
 from tests.conftest import ROOT
@@ -84,6 +86,63 @@ async def test_a_healthy_service_is_told_so(settings, resources, monkeypatch, tm
         code, found = doctor()
     assert {part: one for part, one in found.items() if one["state"] != State.OK} == {}
     assert code == 0
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_wrong_password_is_told_where_it_is_wrong(settings, monkeypatch, name):
+    monkeypatch.setenv("CONNECT_TIMEOUT_SECONDS", "0.5")
+    monkeypatch.setenv(name, re.sub(r":[^:@/]+@", ":hunter2@", os.environ[name]))
+    code, found = doctor()
+    part = "database" if name == "DATABASE_URL" else "redis"
+    assert (code, found[part]["state"]) == (1, State.WRONG)
+    assert found[part]["commands"]
+    assert "hunter2" not in str(found)
+    other = "redis" if part == "database" else "database"
+    assert found[other]["state"] == State.OK
+
+
+def test_a_broker_that_is_away_has_a_line_of_its_own(settings, monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("BROKER_URL", f"amqp://manna:hunter2@127.0.0.1:{port}//")
+    monkeypatch.setenv("CONNECT_TIMEOUT_SECONDS", "0.5")
+    code, found = doctor()
+    assert (code, found["broker"]["state"]) == (1, State.WRONG)
+    assert found["broker"]["said"].startswith(f"RabbitMQ at amqp://127.0.0.1:{port}// is not reachable")
+    assert "hunter2" not in str(found)
+
+
+async def test_a_stale_dispatch_is_beat_s_fault_or_its_worker_s(resources, settings):
+    await resources.redis.set(TICKED_KEY, int(time.time()) - 600)
+    found = {finding.part: finding async for finding in diagnose(load_settings())}
+    assert found["beat"].said == "the last dispatch was 600 s ago, and no beat leads"
+    assert found["beat"].commands == ("celery -A worker beat",)
+    await resources.redis.set(BEAT_LEADER_KEY, "host-1:4711:ab12")
+    found = {finding.part: finding async for finding in diagnose(load_settings())}
+    assert found["beat"].said.endswith("though beat ticks (process 4711 on host-1)")
+    assert found["beat"].commands == ("celery -A worker worker -Q maintenance",)
+
+
+async def test_items_that_plaid_announces_nothing_for_are_told(resources, settings, monkeypatch):
+    await add_item(resources, "active", None, "NULL")
+    found = {finding.part: finding async for finding in diagnose(load_settings())}
+    assert found["webhooks"].state is State.ATTENTION
+    assert found["webhooks"].said.startswith("PUBLIC_URL is not set")
+    monkeypatch.setenv("PUBLIC_URL", "https://manna.example/")
+    found = {finding.part: finding async for finding in diagnose(load_settings())}
+    assert "https://manna.example/webhooks/plaid" in found["webhooks"].said
+    assert found["webhooks"].commands == ("curl -sS https://manna.example/health/live",)
+
+
+def test_each_command_that_comes_next_is_one_that_there_is(settings):
+    """Every `manna …` that the doctor can name is asked for its help, every queue is one that there is."""
+    source = (ROOT / "core" / "diagnosis.py").read_text()
+    named = {tuple(found.split()) for found in re.findall(r"\"(manna [a-z ]+?)(?: --|\")", source)}
+    assert len(named) >= 3
+    for words in named:
+        asked = [sys.executable, "-m", "cli", *words[1:], "--help"]
+        done = subprocess.run(asked, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, words
+        assert "Usage" in done.stdout
 
 
 def test_a_wrong_setting_is_the_only_finding(monkeypatch):

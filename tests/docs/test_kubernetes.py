@@ -18,7 +18,7 @@ CONTRACT = {
     "web": "manna web --host 0.0.0.0 --port 8000",
     "worker": "celery -A worker worker -Q sync.webhook,sync.scheduled,sync.backfill,sync.replay,maintenance -n sync@%h",
     "audit": "celery -A worker worker -Q audit -n audit@%h",
-    "beat": "celery -A worker beat -s /tmp/beat-schedule",
+    "beat": "celery -A worker beat",
     "flower": "celery -A worker flower --address=0.0.0.0 --port=5555 --conf=/app/deploy/flowerconfig.py",
     "migrate": "alembic upgrade head",
 }

@@ -22,7 +22,9 @@ def names_in(path):
     return {node.name for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, functions)}
 
 
-@pytest.mark.parametrize("page", ["explanation/ten-rules.md", "explanation/threat-model.md"])
+@pytest.mark.parametrize(
+    "page", ["explanation/ten-rules.md", "explanation/threat-model.md", "explanation/security-promises.md"]
+)
 def test_every_test_that_a_promise_names_exists(page):
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / page).read_text("utf-8"))
     assert len(named) >= 10

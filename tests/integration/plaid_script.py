@@ -56,7 +56,7 @@ class PlaidScript:
         self._answers = list(answers)
         self.asked: list[tuple[str, str | None]] = []
 
-    async def transactions_sync(self, access_token: str, cursor: str | None) -> bytes:
+    async def transactions_sync(self, access_token: str, cursor: str | None, _again: object = None) -> bytes:
         """Return the next answer."""
         self.asked.append((access_token, cursor))
         answer = self._answers.pop(0)

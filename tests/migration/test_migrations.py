@@ -23,6 +23,25 @@ def test_down_to_nothing_and_up_again(settings):
     assert alembic("check").returncode == 0
 
 
+async def test_items_that_are_there_get_their_schedule_and_later_ones_too(settings, database_url):
+    """The migration copies, the trigger keeps; going back leaves the Items as they are."""
+    connection = await asyncpg.connect(database_url)
+    schedules = """SELECT plaid_item_id, due_at IS NOT DISTINCT FROM next_sync_at, never_synced
+        FROM plaid_items JOIN item_schedules ON item_id = id ORDER BY 1"""
+    insert = """INSERT INTO plaid_items (id, user_id, plaid_item_id, plaid_access_token, next_sync_at, last_synced_at)
+        SELECT gen_random_uuid(), 'u', prefix || n, 'sealed:x', CASE WHEN n > 0 THEN now() + n * interval '1 h' END,
+            CASE WHEN n > 1 THEN now() END FROM generate_series(0, 2) AS n, CAST($1 AS text) AS prefix"""
+    assert alembic("downgrade", "20250928_0000").returncode == 0
+    await connection.execute(insert, "before-")
+    assert alembic("upgrade", "head").returncode == 0
+    await connection.execute(insert, "later-")
+    expected = [(f"{prefix}-{n}", True, n < 2) for prefix in ("before", "later") for n in range(3)]
+    assert [tuple(row) for row in await connection.fetch(schedules)] == expected
+    assert alembic("downgrade", "20250928_0000").returncode == 0
+    assert await connection.fetchval("SELECT count(next_sync_at) FROM plaid_items") == 4
+    await connection.close()
+
+
 async def test_the_chain_takes_inserts_only(database_url):
     connection = await asyncpg.connect(database_url)
     for statement in ("UPDATE audit_events SET actor = 'me'", "DELETE FROM audit_events", "TRUNCATE audit_events"):

@@ -44,14 +44,19 @@ class Fleet:
 
     async def sent(self):
         """Take the Items off the replay queue, in the order in which they were put on it."""
-        item_ids = []
+        taken = await self.taken("sync.items")
+        assert {arguments["trigger"] for arguments in taken} <= {"replay"}
+        return [item_id for arguments in taken for item_id in arguments["item_ids"]]
+
+    async def taken(self, wire_name):
+        """Take the messages off the replay queue, which are all of one name, and return their arguments."""
+        taken = []
         while raw := await self.resources.redis.rpop(Queue.REPLAY.value):
             message = json.loads(raw)
             _, arguments, _ = json.loads(base64.b64decode(message["body"]))
-            assert arguments["trigger"] == "replay"
-            assert message["headers"]["task"] == "sync.items"
-            item_ids += arguments["item_ids"]
-        return item_ids
+            assert message["headers"]["task"] == wire_name
+            taken.append(arguments)
+        return taken
 
     async def pass_time(self, seconds):
         """Let the running replays believe that so much time went by."""

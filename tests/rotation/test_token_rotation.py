@@ -11,9 +11,10 @@ from core.errors import ItemIsGoneError, LockNotAcquiredError, NotFoundError, Re
 from core.items import token_rotation as module
 from core.items.registration import NewItem, register_items
 from core.items.token_rotation import rotate_access_token, settle_token_rotation
-from core.models import AuditOutbox, PlaidItem, TokenRotation
+from core.models import AuditOutbox, PlaidItem, SyncRun, SyncTrigger, TokenRotation
 from core.resources import open_resources
 from core.settings import load_settings
+from core.sync.sync_item import sync_item
 from tests.simulator.conftest import Plaid, running
 
 ACTOR = "operator:test"
@@ -159,19 +160,63 @@ async def test_a_database_that_stays_away_parks_the_sealed_token(resources, item
     async def away(*_):
         raise OperationalError("COMMIT", {}, ConnectionError())
 
-    commit = module._commit_token
+    commit = module.commit_token
     monkeypatch.setattr(module, "STORE_SECONDS", 0.0)
-    monkeypatch.setattr(module, "_commit_token", away)
+    monkeypatch.setattr(module, "commit_token", away)
     with pytest.raises(RetryLaterError, match="TOKEN_PARKED"):
         await rotate_access_token(resources, item_id, ACTOR)
     (key,) = await resources.redis.keys("token-rotation:*")
     assert (await resources.redis.get(key)).startswith(b"sealed:v1:")
-    monkeypatch.setattr(module, "_commit_token", commit)
+    monkeypatch.setattr(module, "commit_token", commit)
     await settle_token_rotation(resources, item_id, ACTOR)
     token, *_, rotations = await state(resources, item_id)
     assert rotations == ["done"]
     assert await works(resources, token)
     assert await resources.redis.keys("token-rotation:*") == []
+
+
+async def last_run(resources, item_id):
+    """Sync the Item, and return how its run ended and when the Item is due."""
+    await sync_item(resources, item_id, SyncTrigger.SCHEDULED)
+    async with resources.database.transaction() as session:
+        query = select(SyncRun).where(SyncRun.item_id == item_id).order_by(SyncRun.id.desc()).limit(1)
+        run = await session.scalar(query)
+        item = await session.get(PlaidItem, item_id)
+    return run.status.value, run.error_code, item.next_sync_at
+
+
+async def test_a_sync_that_meets_the_dead_token_finds_out_and_asks_for_the_user(resources, item_id, linked, simulator):
+    await module._begin(resources, item_id, ACTOR)
+    simulator.ask(INVALIDATE, linked)
+    assert await last_run(resources, item_id) == ("failed", "ACCESS_TOKEN_LOST", None)
+    assert (await state(resources, item_id))[1:] == ("needs_reauth", "ACCESS_TOKEN_LOST", ["lost"])
+
+
+async def test_a_sync_that_meets_the_dead_token_stores_the_parked_one_and_comes_again(
+    resources, item_id, linked, simulator
+):
+    rotation = await module._begin(resources, item_id, ACTOR)
+    new = simulator.ask(INVALIDATE, linked).json()["new_access_token"]
+    await resources.redis.set(module.parked_key(rotation), module._sealed(item_id, new))
+    status, error, due = await last_run(resources, item_id)
+    assert (status, error, due is None) == ("failed", "ACCESS_TOKEN_REPLACED", False)
+    assert (await last_run(resources, item_id))[:2] == ("succeeded", None)
+    assert await state(resources, item_id) == (new, "active", None, ["done"])
+
+
+async def test_without_an_open_rotation_a_dead_item_is_gone(resources, item_id, linked, simulator):
+    simulator.ask(INVALIDATE, linked)
+    assert (await last_run(resources, item_id))[1] in {"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"}
+    assert (await state(resources, item_id))[3] == []
+
+
+async def test_a_holder_that_stood_still_still_stores_what_a_sync_gave_up(resources, item_id, linked, simulator):
+    rotation = await module._begin(resources, item_id, ACTOR)
+    new = simulator.ask(INVALIDATE, linked).json()["new_access_token"]
+    assert (await last_run(resources, item_id))[1] == "ACCESS_TOKEN_LOST"
+    await module._store(resources, rotation, module._sealed(item_id, new))
+    assert await state(resources, item_id) == (new, "active", None, ["done"])
+    assert (await last_run(resources, item_id))[0] == "succeeded"
 
 
 async def test_an_item_that_syncs_or_does_not_exist_is_left_alone(resources, item_id, linked):

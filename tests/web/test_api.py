@@ -22,6 +22,11 @@ ROUTES = [
     ("GET", f"/api/v1/items/{new_id()}/transactions", "items:read"),
     ("GET", "/api/v1/syncs", "syncs:read"),
     ("GET", f"/api/v1/syncs/{new_id()}", "syncs:read"),
+    ("POST", "/api/v1/replays", "syncs:replay"),
+    ("GET", "/api/v1/replays", "syncs:read"),
+    ("GET", f"/api/v1/replays/{new_id()}", "syncs:read"),
+    ("POST", f"/api/v1/replays/{new_id()}/stop", "syncs:replay"),
+    ("POST", f"/api/v1/replays/{new_id()}/resume", "syncs:replay"),
     ("GET", "/api/v1/audit-events", "audit:read"),
     ("GET", "/api/v1/webhook-events", "items:read"),
 ]

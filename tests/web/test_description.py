@@ -53,7 +53,7 @@ def test_the_example_of_every_request_fits_its_own_description(description):
 
     schemas = description["components"]["schemas"]
     shown = {name: schema["examples"] for name, schema in schemas.items() if name.endswith("Request")}
-    assert set(shown) == {"LinkTokenRequest", "LinkItemRequest", "SyncRequest"}
+    assert set(shown) == {"LinkTokenRequest", "LinkItemRequest", "SyncRequest", "ReplayRequest"}
     for name, examples in shown.items():
         whole = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
         for example in examples:

@@ -24,11 +24,12 @@ class Hasty(DeadlineProtocol):
 
 
 @asynccontextmanager
-async def served(protocol, app=echo):
-    """Serve an application on a free port, in this loop."""
+async def served(protocol, app=echo, *, tls=None):
+    """Serve an application on a free port, in this loop; over TLS if there is a context for it."""
     config = uvicorn.Config(app, port=0, http=protocol, log_config=None, lifespan="off", server_header=False)
     server = uvicorn.Server(config)
     config.load()
+    config.ssl = tls
     server.lifespan = config.lifespan_class(config)
     await server.startup()
     try:

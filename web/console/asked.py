@@ -28,6 +28,10 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=256, p
 GivenText = Annotated[Text | None, Left]
 
 
+# An empty choice is none.
+Ticked = Annotated[bool, BeforeValidator(lambda value: value or False)]
+
+
 def _span(value: str | None) -> str | None:
     if value is not None and value not in SPANS:
         raise ValueError(f"accepted are {', '.join(SPANS)}")
@@ -104,11 +108,19 @@ class ReplayOrder(BaseModel):
     error_code: GivenText = None
     institution_id: GivenText = None
     since: Annotated[AwareDatetime | None, Left] = None
+    item_status: Annotated[ItemStatus | None, Left] = None
+    from_journal: Ticked = False
     rate: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = RATE_PER_MINUTE
 
     def selection(self) -> Selection:
         """Return which Items."""
-        return Selection(error_code=self.error_code, institution_id=self.institution_id, since=self.since)
+        return Selection(
+            error_code=self.error_code,
+            institution_id=self.institution_id,
+            since=self.since,
+            item_status=self.item_status,
+            from_journal=self.from_journal,
+        )
 
 
 class ReplayAsked(Asked):
@@ -117,9 +129,11 @@ class ReplayAsked(Asked):
     error_code: GivenText = None
     institution_id: GivenText = None
     since: Annotated[str | None, BeforeValidator(_span), Left] = None
+    item_status: Annotated[ItemStatus | None, Left] = None
+    from_journal: Ticked = False
     rate: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] = RATE_PER_MINUTE
 
     def order(self) -> ReplayOrder:
         """Return it with the moment that the span reaches back to now."""
         since = datetime.now(UTC).replace(second=0, microsecond=0) - SPANS[self.since] if self.since else None
-        return ReplayOrder(error_code=self.error_code, institution_id=self.institution_id, since=since, rate=self.rate)
+        return ReplayOrder(**self.model_dump(exclude={"cursor", "since"}), since=since)

@@ -11,7 +11,14 @@ from fastapi.routing import APIRoute
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import InvalidCursorError, ItemNotUsableError, MannaError, NotFoundError, UnavailableError
+from core.errors import (
+    InvalidCursorError,
+    ItemNotUsableError,
+    MannaError,
+    NotFoundError,
+    PagesNotReplayableError,
+    UnavailableError,
+)
 from web.console.access import LOGIN, LogInNeededError
 from web.console.rendering import render
 from web.console.words import address
@@ -23,6 +30,7 @@ STATUSES: dict[type[MannaError], int] = {
     NotFoundError: 404,
     InvalidCursorError: 422,
     ItemNotUsableError: 409,
+    PagesNotReplayableError: 409,
     UnavailableError: 503,
 }
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]

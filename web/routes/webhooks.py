@@ -4,8 +4,10 @@ import asyncio
 
 import structlog
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Receive, Scope, Send
 
 from core.audit import AuditEventType
 from core.errors import SyncError, WebhookRejectedError
@@ -14,7 +16,20 @@ from core.telemetry import tracing
 from web.problems import problem
 from web.services import services_of
 
-router = APIRouter(tags=["webhooks"])
+
+class PlainRoute(APIRoute):
+    """Described like every route, and handled without FastAPI's own steps, which are a third of a webhook's cost."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request to the endpoint, and its answer to the sender."""
+        if scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        answer: Response = await self.endpoint(Request(scope, receive))
+        await answer(scope, receive, send)
+
+
+router = APIRouter(tags=["webhooks"], route_class=PlainRoute)
 log = structlog.get_logger()
 
 RETRY = {"Retry-After": "30"}

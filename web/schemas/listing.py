@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from core.models import ItemStatus, RunStatus, SyncTrigger
+from core.models import ItemStatus, ReplayStatus, RunStatus, SyncTrigger
 from core.queries.audit_events import AuditFilter
 from core.queries.items import ItemFilter
+from core.queries.replays import ReplayFilter
 from core.queries.runs import RunFilter
 from core.queries.transactions import TransactionFilter
 from core.queries.webhook_events import WebhookFilter
@@ -67,6 +68,7 @@ class RunQuery(Listing):
     status: RunStatus | None = None
     trigger: SyncTrigger | None = None
     error_code: Word | None = None
+    error_type: Word | None = Field(None, description="The class: `ITEM_ERROR`, `MANNA` for failures of ours.")
     institution_id: Word | None = None
     since: Instant | None = Field(None, description=SINCE)
     until: Instant | None = Field(None, description=UNTIL)
@@ -74,6 +76,17 @@ class RunQuery(Listing):
     def filter(self) -> RunFilter:
         """Return what a run must fit."""
         return RunFilter(**self.given())
+
+
+class ReplayQuery(Listing):
+    """Which replays."""
+
+    status: ReplayStatus | None = None
+    asked_by: Word | None = None
+
+    def filter(self) -> ReplayFilter:
+        """Return what a replay must fit."""
+        return ReplayFilter(**self.given())
 
 
 class AuditQuery(Listing):
@@ -102,7 +115,8 @@ class WebhookQuery(Listing):
         return WebhookFilter(**self.given())
 
 
-PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+# By name, described once (`web.description`): a client that is generated has one type for it.
+PROBLEM = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
 MEANINGS = {
     401: "No valid token.",
     403: "The token lacks the scope.",

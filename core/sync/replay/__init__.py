@@ -5,7 +5,19 @@ worker's thread waits for its pace.
 """
 
 from core.sync.replay.advance import advance
+from core.sync.replay.from_journal import apply_recorded, refuse
 from core.sync.replay.record import create_replay, find_replay, list_replays, resume, stop
 from core.sync.replay.selection import Selection, preview
 
-__all__ = ["Selection", "advance", "create_replay", "find_replay", "list_replays", "preview", "resume", "stop"]
+__all__ = [
+    "Selection",
+    "advance",
+    "apply_recorded",
+    "create_replay",
+    "find_replay",
+    "list_replays",
+    "preview",
+    "refuse",
+    "resume",
+    "stop",
+]

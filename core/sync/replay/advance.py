@@ -14,7 +14,7 @@ from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.broker.messages import ITEMS_A_MESSAGE, SyncItems
+from core.broker.messages import ITEMS_A_MESSAGE, ReplayPages, SyncItems
 from core.models import PlaidItem, Replay, ReplayItem, ReplayState, ReplayStatus, SyncTrigger
 from core.resources import Resources
 from core.sync.breaker import PLAID, OpenBreakers, open_breakers
@@ -83,16 +83,25 @@ async def _advance_one(resources: Resources, replay_id: UUID) -> int:
         if not claimed:
             await _finish(connection, replay_id)
     for start in range(0, len(claimed), ITEMS_A_MESSAGE):
-        part = tuple(claimed[start : start + ITEMS_A_MESSAGE])
-        await resources.publisher.publish(SyncItems(part, SyncTrigger.REPLAY))
+        part = claimed[start : start + ITEMS_A_MESSAGE]
+        # All of a replay are of one kind.
+        if is_from_journal(replay):
+            await resources.publisher.publish(ReplayPages(tuple(run_id for _, run_id in part)))
+        else:
+            await resources.publisher.publish(SyncItems(tuple(item_id for item_id, _ in part), SyncTrigger.REPLAY))
     if claimed:
         log.info("replay_advanced", replay_id=str(replay_id), items=len(claimed))
     return len(claimed)
 
 
-async def _claim(connection: AsyncConnection, replay: Any, patience: timedelta) -> Sequence[UUID]:
-    """Take as many Items as the rate allows since it was last used up; those of an open breaker wait."""
-    breakers = await open_breakers(connection)
+def is_from_journal(replay: Any) -> bool:
+    """Tell whether a replay applies recorded pages, for which Plaid is not needed."""
+    return bool(replay.selection.get("from_journal"))
+
+
+async def _claim(connection: AsyncConnection, replay: Any, patience: timedelta) -> Sequence[tuple[UUID, UUID]]:
+    """Take as many Items as the rate allows since it was last used up; those of an open breaker wait for Plaid."""
+    breakers = OpenBreakers({}) if is_from_journal(replay) else await open_breakers(connection)
     step = timedelta(seconds=60 / replay.rate_per_minute)
     # At least one step: a slow rate's allowance fills up more slowly than a late tick may make up for.
     used_until = max(replay.paced_at, replay.now - max(step, timedelta(seconds=CATCH_UP_SECONDS)))
@@ -106,7 +115,7 @@ async def _claim(connection: AsyncConnection, replay: Any, patience: timedelta) 
         .where(row.replay_id == replay.id, row.item_id.in_(chosen.scalar_subquery()))
         .values(state=ReplayState.SENT, attempts=row.attempts + 1, sent_at=func.now())
     )
-    claimed = (await connection.execute(claim.returning(row.item_id))).scalars().all()
+    claimed = [(one.item_id, one.run_id) for one in await connection.execute(claim.returning(row.item_id, row.run_id))]
     paced_at = used_until + len(claimed) * step
     await connection.execute(update(Replay).where(Replay.id == replay.id).values(paced_at=paced_at))
     return claimed

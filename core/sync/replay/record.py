@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,13 +13,15 @@ from core.broker.messages import AdvanceReplays
 from core.database import Database
 from core.errors import NotFoundError
 from core.identity import new_id
-from core.models import Replay, ReplayItem, ReplayState, ReplayStatus
+from core.models import Replay, ReplayItem, ReplayState, ReplayStatus, SyncRun
 from core.resources import Resources
-from core.sync.replay.selection import Selection, failing
+from core.sync.replay.from_journal import find_pages
+from core.sync.replay.selection import Selection, chosen
 
 # A fifth of what Plaid allows a client: urgent syncs keep the rest.
 RATE_PER_MINUTE = 500
 LISTED = 100
+SHOWN = tuple(column for column in Replay.__table__.columns if column.name not in {"fingerprint", "paced_at"})
 
 
 async def create_replay(
@@ -32,7 +34,10 @@ async def create_replay(
 
     Raises:
         NotFoundError: no failing Item fits that is not in an open replay already.
+        PagesNotReplayableError: the one run that was named has no pages that may be applied.
     """
+    if selection.from_journal and len(selection.ids) == 1:
+        await _ensure_replayable(resources.database, selection.ids[0])
     async with resources.database.connection() as connection:
         replay_id, is_new = await _open(connection, selection, actor, rate_per_minute)
         if is_new:
@@ -40,6 +45,14 @@ async def create_replay(
     if is_new:
         await resources.publisher.publish(AdvanceReplays())
     return {**await find_replay(resources.database, replay_id), "is_new": is_new}
+
+
+async def _ensure_replayable(database: Database, named: UUID) -> None:
+    """Tell why the one run that was named cannot be applied; of an Item's id the choice itself tells."""
+    async with database.connection() as connection:
+        is_run = (await connection.execute(select(SyncRun.id).where(SyncRun.id == named))).first()
+    if is_run:
+        await find_pages(database, named)
 
 
 async def _open(
@@ -64,9 +77,9 @@ async def _open(
 
 
 async def _choose(connection: AsyncConnection, replay_id: UUID, selection: Selection, actor: str) -> None:
-    chosen = failing(selection).subquery()
-    rows = select(literal(replay_id), chosen.c.id, literal(0))
-    columns = [ReplayItem.replay_id, ReplayItem.item_id, ReplayItem.attempts]
+    taken = chosen(selection).subquery()
+    rows = select(literal(replay_id), taken.c.id, literal(0), taken.c.run_id)
+    columns = [ReplayItem.replay_id, ReplayItem.item_id, ReplayItem.attempts, ReplayItem.run_id]
     # Another replay may choose an Item at this very moment: it is that one's.
     chosen_items = insert(ReplayItem).from_select(columns, rows).on_conflict_do_nothing()
     count = (await connection.execute(chosen_items)).rowcount
@@ -87,9 +100,11 @@ async def find_replay(database: Database, replay_id: UUID) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no such replay.
     """
-    found = await _read(database, Replay.id == replay_id)
-    if not found:
+    async with database.connection() as connection:
+        row = (await connection.execute(select(*SHOWN).where(Replay.id == replay_id))).first()
+    if row is None:
         raise NotFoundError(f"there is no replay {replay_id}; `manna syncs replays` shows those that there are")
+    (found,) = await with_progress(database, [dict(row._mapping)])
     codes = (
         select(ReplayItem.error_code, func.count().label("items"))
         .where(ReplayItem.replay_id == replay_id, ReplayItem.state == ReplayState.FAILED)
@@ -98,24 +113,29 @@ async def find_replay(database: Database, replay_id: UUID) -> dict[str, Any]:
     )
     async with database.connection() as connection:
         failed = {row.error_code: row.items for row in await connection.execute(codes)}
-    return {**found[0], "failed_by_code": failed}
+    return {**found, "failed_by_code": failed}
 
 
 async def list_replays(database: Database, limit: int = LISTED) -> list[dict[str, Any]]:
     """Return up to `limit` replays with their progress, newest first."""
-    return await _read(database, Replay.id.is_not(None), limit)
-
-
-async def _read(database: Database, which: ColumnElement[bool], limit: int = 1) -> list[dict[str, Any]]:
-    counts = [func.count().filter(ReplayItem.state == state).label(state.value) for state in ReplayState]
-    progress = select(ReplayItem.replay_id, func.count().label("items"), *counts).group_by(ReplayItem.replay_id)
-    newest = select(Replay.__table__).where(which).order_by(Replay.id.desc()).limit(limit).subquery()
-    of = progress.where(ReplayItem.replay_id.in_(select(newest.c.id))).subquery()
-    states = [func.coalesce(of.c[name], 0).label(name) for name in ("items", *ReplayState)]
-    query = select(newest, *states).outerjoin(of, of.c.replay_id == newest.c.id).order_by(newest.c.id.desc())
     async with database.connection() as connection:
-        rows = [dict(row._mapping) for row in await connection.execute(query)]
-    return [{name: value for name, value in row.items() if name not in {"fingerprint", "paced_at"}} for row in rows]
+        found = await connection.execute(select(*SHOWN).order_by(Replay.id.desc()).limit(limit))
+        rows = [dict(row._mapping) for row in found]
+    return await with_progress(database, rows)
+
+
+async def with_progress(database: Database, replays: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return replays with how many Items each has in all and by state."""
+    states = [func.count().filter(ReplayItem.state == state).label(state.value) for state in ReplayState]
+    query = (
+        select(ReplayItem.replay_id, func.count().label("items"), *states)
+        .where(ReplayItem.replay_id.in_([one["id"] for one in replays]))
+        .group_by(ReplayItem.replay_id)
+    )
+    async with database.connection() as connection:
+        counts = {row.replay_id: dict(row._mapping) for row in await connection.execute(query)}
+    none = dict.fromkeys(("items", *(state.value for state in ReplayState)), 0)
+    return [one | {name: counts.get(one["id"], none)[name] for name in none} for one in replays]
 
 
 async def stop(database: Database, replay_id: UUID, actor: str) -> dict[str, Any]:

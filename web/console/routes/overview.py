@@ -24,7 +24,7 @@ async def show(request: Request, session: ItemsVisitor) -> Response:
     facts = {
         "overview": overview,
         "parts": parts,
-        "waiting": await read_waiting(services.resources.redis),
+        "waiting": await read_waiting(services.resources.settings, services.resources.redis),
         "freshness": charts.freshness(overview.freshness),
         "minutes": charts.minutes(overview.minutes),
     }

@@ -30,7 +30,8 @@ async def dry_run(request: Request, session: ReplayVisitor, asked: Annotated[Rep
     """Show which Items a replay would take; nothing is changed."""
     order = asked.order()
     found = await preview(services_of(request).resources.database, order.selection())
-    facts = {"asked": asked.shown(), "order": order.model_dump(mode="json"), "rows": found}
+    days = services_of(request).resources.settings.page_journal_days
+    facts = {"asked": asked.shown(), "order": order.model_dump(mode="json"), "rows": found, "journal_days": days}
     return render(request, "replay_new.html", facts | {"items": sum(row["items"] for row in found)}, session=session)
 
 

@@ -1,0 +1,69 @@
+"""Every call that reaches Plaid is paid for: attempts after a failure too, and a 429 from whoever sends it slows us."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+from tenacity import wait_none
+
+from core.errors import SyncError
+from core.plaid.budgeted import BudgetedPages
+from core.plaid.client import PlaidClient
+from core.plaid.limits import Budget, Limits, Priority
+from tests.simulator.conftest import server, simulator  # noqa: F401 - fixtures of the simulator
+
+SYNC = "/transactions/sync"
+
+
+@pytest.fixture
+def client(settings, simulator, monkeypatch):  # noqa: F811 - the fixture of that name
+    monkeypatch.setattr("core.plaid.client.wait_exponential_jitter", lambda **_: wait_none())
+    opened = PlaidClient(settings.model_copy(update={"plaid_base_url": simulator.url}), "sandbox-secret")
+    yield opened
+    opened.close()
+
+
+@asynccontextmanager
+async def budget(redis_url, limits, patience):
+    async with Redis.from_url(redis_url) as redis:
+        opened = Budget(redis, limits, patience_seconds=patience)
+        yield opened
+        await opened.close()
+
+
+def asked(simulator, item):  # noqa: F811
+    return simulator.control("requests", item_id=item["item_id"])["items"][item["item_id"]]["requests"][SYNC]
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls", "refused"),
+    [
+        ({"kind": "error", "error_code": "INTERNAL_SERVER_ERROR", "times": 2}, 3, 0),
+        ({"kind": "error", "error_code": "INTERNAL_SERVER_ERROR", "times": None}, 3, 0),
+        ({"kind": "cut", "times": 1}, 2, 0),
+        ({"kind": "error", "error_code": "ITEM_LOGIN_REQUIRED"}, 1, 0),
+        ({"kind": "error", "error_code": "TRANSACTIONS_SYNC_LIMIT"}, 1, 1),
+        # A gateway's, without Plaid's error object: asking again at once is what it asks us not to do.
+        ({"kind": "html", "status": 429}, 1, 1),
+    ],
+    ids=["500, then well", "500", "cut", "log-in", "429", "429 of a gateway"],
+)
+async def test_what_plaid_counts_is_what_was_paid_for(client, redis_url, simulator, fault, calls, refused):  # noqa: F811, PLR0917 - three of its table, three fixtures
+    item = simulator.link(transactions=3)
+    simulator.fault(item, **fault)
+    async with budget(redis_url, Limits(50, 1000), 20) as purse:
+        try:
+            await BudgetedPages(client, purse, "item", Priority.SCHEDULED).transactions_sync(item["access_token"], None)
+        except SyncError:
+            assert calls != 2, "it should have got over it"
+        assert asked(simulator, item) == purse.figures().spent == calls
+        assert purse.figures().refused == refused
+
+
+async def test_an_attempt_for_which_there_is_no_budget_is_not_made(client, redis_url, simulator):  # noqa: F811
+    item = simulator.link(transactions=3)
+    simulator.fault(item, "error", error_code="INTERNAL_SERVER_ERROR", times=None)
+    async with budget(redis_url, Limits(1, 1000), 0) as purse:
+        with pytest.raises(SyncError, match="OUTBOUND_BUDGET"):
+            await BudgetedPages(client, purse, "item", Priority.SCHEDULED).transactions_sync(item["access_token"], None)
+    assert asked(simulator, item) == 1
