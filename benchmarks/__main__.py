@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet, report, results, service, throughput, webhooks
+from benchmarks import fleet, health, report, results, service, throughput, webhook_receipt, webhooks
 from benchmarks.contenders import PEERS_PYTHON, contenders
 from benchmarks.ground import ROOT, Ground, open_ground
 from benchmarks.outbound_budget import outbound_budget
 
-PARTS = ("initial", "incremental", "memory", "large", "webhook", "fleet", "due", "budget")
+PARTS = ("initial", "incremental", "memory", "large", "webhook", "receipt", "health", "fleet", "due", "budget")
 QUICK_SCALE = 0.05
 FLEETS = (10_000, 100_000, 1_000_000)
 DUE_ITEMS = 10_000_000
@@ -69,6 +69,8 @@ def measures(chosen: argparse.Namespace) -> dict[str, Measure]:
         "memory": lambda ground: service.hundred_at_once(ground, chosen.scale),
         "large": lambda ground: service.large_item(ground, chosen.scale),
         "webhook": lambda _ground: webhooks.webhook_latency(10 if chosen.quick else 200),
+        "receipt": lambda _ground: webhook_receipt.receipt(seconds=5 if chosen.quick else 20),
+        "health": lambda _ground: health.health(100 if chosen.quick else 1000),
         "fleet": lambda ground: fleet.cost_by_fleet(
             ground, fleets(chosen), round(1000 * chosen.scale), 1 if chosen.quick else FLEET_ROUNDS
         ),
@@ -102,8 +104,10 @@ def main() -> None:
             if part in chosen.only:
                 began = time.monotonic()
                 print(f"{part}:", flush=True)
-                results.save(file, kept, part, measure(ground))
-                print(f"  took {time.monotonic() - began:.0f} s", flush=True)
+                measured = measure(ground)
+                took = round(time.monotonic() - began)
+                results.save(file, kept, part, measured, took)
+                print(f"  took {took} s", flush=True)
     text = report.markdown(kept)
     (chosen.output / "RESULTS.md").write_text(text)
     print(text)

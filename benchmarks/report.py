@@ -10,6 +10,8 @@ from benchmarks.results import Results
 UNITS = {"initial": "transactions", "incremental": "Items"}
 MANNA, ONE, LIMIT = "manna", "manna, 1 process", "limit"
 PEERS = ("dlt", "singer", "models")
+# Those that, like us, do not put every Item of the fleet into one commit: a bad Item fails at most so many others.
+BOUNDED_PEERS = ("dlt, 50", "models")
 HEAD = """# Benchmark results
 
 Written by `make bench`; how it measures and why stands in `docs/reference/benchmarks.md` and ADR 0006.
@@ -42,9 +44,9 @@ class Table:
         """Yield the table as Markdown."""
         yield (
             f"| who | {unit}/s | lowest to highest | of the limit | CPU µs a unit: client + PostgreSQL | stand-in "
-            "| peak RSS MB: one process / all | units |"
+            "| peak RSS MB: one process / all | units | rounds |"
         )
-        yield "|---|---|---|---|---|---|---|---|"
+        yield "|---|---|---|---|---|---|---|---|---|"
         for name, figures in self.by_name.items():
             rates = sorted(f["units"] / f["seconds"] for f in figures)
             parts = [self.cpu(name, part) for part in ("contender", "postgres", "stand_in")]
@@ -52,7 +54,7 @@ class Table:
             yield (
                 f"| {name} | {self.rate(name):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} "
                 f"| {ratio(self.rate(name), self.rate(LIMIT))} | {parts[0]:,.0f} + {parts[1]:,.0f} | {parts[2]:,.0f} "
-                f"| {one:,.0f} / {every:,.0f} | {figures[0]['units']:,} |"
+                f"| {one:,.0f} / {every:,.0f} | {figures[0]['units']:,} | {len(figures)} |"
             )
 
 
@@ -86,6 +88,10 @@ def goals(results: Results) -> Iterator[tuple[str, str, float, bool]]:
                 )
             if best:
                 yield f"{scenario.upper()} against the best peer ({peer})", "at least 4", ours / best, ours / best >= 4  # noqa: PLR2004 - the issue's figure
+            bounded, rate = table.best(*BOUNDED_PEERS)
+            if scenario == "incremental" and rate and bounded != peer:
+                what = f"INCREMENTAL against the best peer that does not commit all Items at once ({bounded})"
+                yield what, "at least 4", ours / rate, ours / rate >= 4  # noqa: PLR2004 - the issue's figure
     still, late = found.get(("incremental", 0)), found.get(("incremental", 80))
     if still and late and still.rate(ONE):
         share = late.rate(ONE) / still.rate(ONE)
@@ -107,6 +113,17 @@ def _bounds(parts: dict[str, Any]) -> Iterator[tuple[str, str, float, float]]:
     if found := measured.get("webhook"):
         yield "webhook received to committed, p50 ms", "at most 50", found["received_ms"]["p50"], 50
         yield "webhook received to committed, p99 ms", "at most 250", found["received_ms"]["p99"], 250
+    if found := measured.get("receipt"):
+        yield (
+            f"webhook request to durable at {found['rate']}/s, web process on one core, p99 ms",
+            "at most 50",
+            found["p99_ms"],
+            50,
+        )
+    if found := measured.get("health"):
+        yield "s until 1,000 slow connections are gone", "at most 15", found["crowded"]["last_gone_seconds"], 15
+        for name, told in found.items():
+            yield f"/health, {name.replace('_', ' ')}, p99 ms", "at most 100", told["p99_ms"], 100
     if found := measured.get("fleet"):
         costs = [median_cost(row, "contender", "postgres") for row in found]
         yield "CPU an Item, dearest fleet against the smallest", "at most 1.20", max(costs) / costs[0], 1.2
@@ -129,9 +146,11 @@ def _circumstances(results: Results) -> Iterator[str]:
     yield f"Python {machine['python']}. Servers: durable (fsync and synchronous_commit on), all on loopback.\n"
     for whose, versions in results["versions"].items():
         yield f"- {whose}: " + ", ".join(f"{name} {number}" for name, number in versions.items())
-    yield "\n| part | command | commit | at | load average at its end |\n|---|---|---|---|---|"
+    yield "\n| part | command | commit | at | took s | load average at its end |\n|---|---|---|---|---|---|"
     for name, part in results["parts"].items():
-        yield f"| {name} | `{part['command']}` | {part['commit']} | {part['at']} | {part['load_average']} |"
+        # Figures of before do not tell.
+        took = part.get("took_seconds", "-")
+        yield f"| {name} | `{part['command']}` | {part['commit']} | {part['at']} | {took} | {part['load_average']} |"
 
 
 def _judged(results: Results) -> Iterator[str]:

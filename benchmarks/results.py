@@ -30,10 +30,10 @@ def load(file: Path) -> Results:
     return found
 
 
-def save(file: Path, results: Results, part: str, measured: Any) -> None:
+def save(file: Path, results: Results, part: str, measured: Any, took_seconds: int) -> None:
     """Keep a part, so that an abort loses only the one under way."""
     results["machine"], results["versions"] = _machine(), _versions()
-    results["parts"][part] = {**_circumstances(), "measured": measured}
+    results["parts"][part] = {**_circumstances(), "took_seconds": took_seconds, "measured": measured}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -9,24 +9,16 @@ import asyncio
 import gc
 import hashlib
 import json
-import os
-import secrets
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import asyncpg
 import jwt
-import psutil
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from core.encryption import EncryptionKeyProvider
-from devstack.places import answers, free_port
-from devstack.servers import open_servers
+from benchmarks.web_process import Web, open_web, percentiles
 
 KID = "benchmark"
 CONNECTIONS = 64
@@ -104,39 +96,33 @@ async def load(port: int, rate: int, seconds: int, items: int) -> list[tuple[flo
     return await asyncio.gather(*tasks)
 
 
-def start_web(environment: dict[str, str], port: int) -> subprocess.Popen[bytes]:
-    """Start the web process on the machine's last core."""
-    process = subprocess.Popen([sys.executable, "-m", "cli", "web", "--port", str(port)], env=environment)
-    with suppress(AttributeError):
-        os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
-    while not answers(port):
-        if process.poll() is not None:
-            raise SystemExit("the web process did not start")
-        time.sleep(0.1)
-    return process
-
-
-async def measure(arguments: argparse.Namespace, database_url: str, port: int, web: psutil.Process) -> dict[str, float]:
+async def measure(rate: int, seconds: int, items: int, web: Web) -> dict[str, float]:
     """Return the figures of one run."""
-    connection = await asyncpg.connect(database_url)
-    await connection.execute(ADD_ITEMS, arguments.items)
-    before = sum(web.cpu_times()[:2])
-    results = await load(port, arguments.rate, arguments.seconds, arguments.items)
-    cpu = sum(web.cpu_times()[:2]) - before
+    connection = await asyncpg.connect(web.servers.database_url)
+    await connection.execute(ADD_ITEMS, items)
+    before = sum(web.process.cpu_times()[:2])
+    results = await load(web.port, rate, seconds, items)
+    cpu = sum(web.process.cpu_times()[:2]) - before
     kept = await connection.fetchval("SELECT count(*) FROM webhook_events") - 1
     await connection.close()
-    waits = sorted(seconds * 1000 for seconds, _ in results)
-    share = {f"p{part}": round(waits[len(waits) * part // 100], 1) for part in (50, 95, 99)}
-    accepted = sum(ok for _, ok in results)
     return {
+        "rate": rate,
         "sent": len(results),
-        "answered_200": accepted,
+        "answered_200": sum(ok for _, ok in results),
         "kept": kept,
-        **{f"{name}_ms": value for name, value in share.items()},
-        "max_ms": round(waits[-1], 1),
+        **percentiles([seconds for seconds, _ in results]),
         "web_cpu_ms_each": round(cpu * 1000 / len(results), 2),
-        "web_cores": round(cpu / arguments.seconds, 2),
+        "web_cores": round(cpu / seconds, 2),
+        "web_on_core": web.core,
     }
+
+
+def receipt(rate: int = 500, seconds: int = 20, items: int = 1000) -> dict[str, float]:
+    """Start everything and return the figures; one of its cores is the web process's, the rest is everybody's."""
+    keys = ThreadingHTTPServer(("127.0.0.1", 0), KeyServer)
+    Thread(target=keys.serve_forever, daemon=True).start()
+    with open_web(f"http://127.0.0.1:{keys.server_port}") as web:
+        return asyncio.run(measure(rate, seconds, items, web))
 
 
 def main() -> None:
@@ -146,28 +132,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--items", type=int, default=1000)
     arguments = parser.parse_args()
-    keys = ThreadingHTTPServer(("127.0.0.1", 0), KeyServer)
-    Thread(target=keys.serve_forever, daemon=True).start()
-    with open_servers(durable=True) as servers:
-        environment = {
-            **os.environ,
-            "MANNA_ENVIRONMENT": "test",
-            "DATABASE_URL": servers.database_url,
-            "REDIS_URL": servers.redis_url,
-            "MANNA_ENCRYPTION_KEY": EncryptionKeyProvider.generate_key(),
-            "JWT_SIGNING_KEY": secrets.token_urlsafe(32),
-            "PLAID_CLIENT_ID": "benchmark",
-            "PLAID_SECRET": "benchmark",
-            "PLAID_BASE_URL": f"http://127.0.0.1:{keys.server_port}",
-        }
-        subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], env=environment, check=True)
-        port = free_port()
-        web = start_web(environment, port)
-        try:
-            print(json.dumps(asyncio.run(measure(arguments, servers.database_url, port, psutil.Process(web.pid)))))
-        finally:
-            web.terminate()
-            web.wait()
+    print(json.dumps(receipt(arguments.rate, arguments.seconds, arguments.items)))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,15 @@ ErrorType = Annotated[
 ]
 Institution = Annotated[str | None, typer.Option(help="Plaid's id of the bank, such as ins_3.")]
 Since = Annotated[str | None, typer.Option(help=f"Only from then on: {ACCEPTED}.")]
+Status = Annotated[ItemStatus | None, typer.Option(help="Only Items of this status; `error` are those set aside.")]
+FromJournal = Annotated[
+    bool, typer.Option("--from-journal", help="Apply the recorded pages of the newest failed run, without Plaid.")
+]
+Rate = Annotated[str, typer.Option(help="How many a minute, such as 60 or 60/min.", metavar="N/min")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell which Items it would be.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show progress until the end; exit code 1 if one failed.")]
+Stop = Annotated[UUID | None, typer.Option(metavar="REPLAY", help="Stop this replay.")]
+Resume = Annotated[UUID | None, typer.Option(metavar="REPLAY", help="Go on with this replay.")]
 Until = Annotated[str | None, typer.Option(help="Only before then.")]
 REPLAY_COLUMNS = ("id", "status", "asked_by", "created_at", "items", "waiting", "sent", "succeeded", "failed")
 POLL_SECONDS = 1.0
@@ -40,35 +49,18 @@ def replay(  # noqa: PLR0913, PLR0917 - one option a filter
     institution: Institution = None,
     since: Since = None,
     until: Until = None,
-    status: Annotated[
-        ItemStatus | None, typer.Option(help="Only Items of this status; `error` are those set aside.")
-    ] = None,
-    from_journal: Annotated[
-        bool,
-        typer.Option("--from-journal", help="Apply the recorded pages of the newest failed run, without Plaid."),
-    ] = False,
-    rate: Annotated[
-        str, typer.Option(help="How many a minute, such as 60 or 60/min.", metavar="N/min")
-    ] = f"{RATE_PER_MINUTE}/min",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell which Items it would be.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Show progress until the end; exit code 1 if one failed.")
-    ] = False,
-    stop: Annotated[UUID | None, typer.Option(metavar="REPLAY", help="Stop this replay.")] = None,
-    resume: Annotated[UUID | None, typer.Option(metavar="REPLAY", help="Go on with this replay.")] = None,
+    status: Status = None,
+    from_journal: FromJournal = False,
+    rate: Rate = f"{RATE_PER_MINUTE}/min",
+    dry_run: DryRun = False,
+    wait: Wait = False,
+    stop: Stop = None,
+    resume: Resume = None,
     as_json: Json = False,
 ) -> None:
     """Sync failing Items again. Example: manna syncs replay --error-code DECRYPTION_FAILED --rate 60/min --wait."""
-    selection = Selection(
-        ids=tuple(ids or ()),
-        error_code=error_code,
-        error_type=error_type,
-        institution_id=institution,
-        since=parse_instant(since),
-        until=parse_instant(until),
-        item_status=status,
-        from_journal=from_journal,
-    )
+    selection = Selection(tuple(ids or ()), error_code, institution, parse_instant(since), status, error_type)
+    selection = replace(selection, until=parse_instant(until), from_journal=from_journal)
     per_minute = _rate(rate)
     if (found := _turned(stop, resume, selection, dry_run=dry_run)) is None:
         if dry_run:

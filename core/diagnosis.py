@@ -219,7 +219,7 @@ async def _beat(patient: Patient) -> Finding:
     if leader is None:
         return Finding("beat", State.WRONG, f"{since}, and no beat leads", (BEAT,))
     # It ticks, and nobody takes its ticks.
-    host, pid, _ = leader.decode().rsplit(":", 2)
+    host, pid, _ = (leader if isinstance(leader, str) else leader.decode()).rsplit(":", 2)
     said = f"{since}, though beat ticks (process {pid} on {host})"
     return Finding("beat", State.WRONG, said, _workers_for([Queue.MAINTENANCE.value]))
 

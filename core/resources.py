@@ -15,6 +15,7 @@ from core.audit.policy import install_policy, uninstall_policy
 from core.batching import Batched
 from core.broker.publisher import Publisher
 from core.broker.rabbitmq import ping_broker
+from core.byte_budget import ByteBudget
 from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.encryption.keyring import install_keyring
@@ -56,8 +57,8 @@ class Resources:
     """A process's settings and connections.
 
     `keyring` follows key rotations and `secrets` all other ones; `lease` makes the lock of an Item; `slots` bounds the
-    syncs under way; `together` runs statements for all that need them at the same time; `budget` is what the fleet
-    may ask of Plaid.
+    syncs under way, and `memory` the pages that they hold; `together` runs statements for all that need them at the
+    same time; `budget` is what the fleet may ask of Plaid.
     """
 
     settings: Settings
@@ -68,6 +69,7 @@ class Resources:
     keyring: KeyringMember
     lease: Callable[[UUID], DistributedLock]
     slots: asyncio.Semaphore
+    memory: ByteBudget
     together: Together
     budget: Budget
     secrets: SecretsRefresh
@@ -101,7 +103,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(budget.close)
         publisher = Publisher(settings, redis)
         stack.callback(publisher.close)
-        plaid = PlaidClient(settings, secret)
+        memory = ByteBudget(settings.sync_memory_mb * 2**20)
+        plaid = PlaidClient(settings, secret, memory)
         stack.callback(plaid.close)
         secrets.follow(lambda values: partial(plaid.use_secret, values.get(SecretName.PLAID_SECRET) or secret))
         await stack.enter_async_context(running(secrets.run(settings.secrets_refresh_seconds)))
@@ -111,9 +114,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         def lease(item_id: UUID) -> DistributedLock:
             return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
 
-        slots, together = asyncio.Semaphore(settings.sync_concurrency), Together(database)
-        opened = (settings, database, redis, plaid, publisher, keyring, lease, slots, together, budget, secrets)
-        yield Resources(*opened)
+        yield Resources(
+            settings=settings,
+            database=database,
+            redis=redis,
+            plaid=plaid,
+            publisher=publisher,
+            keyring=keyring,
+            lease=lease,
+            slots=asyncio.Semaphore(settings.sync_concurrency),
+            memory=memory,
+            together=Together(database),
+            budget=budget,
+            secrets=secrets,
+        )
 
 
 def adopt_keyring(settings: Settings, values: SecretValues) -> Callable[[], None]:

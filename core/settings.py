@@ -154,6 +154,8 @@ class Settings(BaseSettings):
     """How long one sync may take."""
     sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
     """How many syncs a process has under way."""
+    sync_memory_mb: Annotated[int, Field(ge=1, le=4096)] = 16
+    """MB of pages that a process reads or commits at once; between the two, pages wait in files."""
     sync_dispatch_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
     """How often due Items are looked for."""
 

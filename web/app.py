@@ -11,8 +11,10 @@ from core.resources import Resources, open_resources
 from core.settings import Settings, load_settings
 from web import description, problems
 from web.console import app as console
+from web.console.page_route import problem_page
 from web.middleware.authentication import Authentication
 from web.middleware.body_limit import BodyLimit
+from web.middleware.problem_pages import ProblemPages
 from web.middleware.rate_limit import RateLimit
 from web.middleware.refusals import AuditRefusals
 from web.middleware.request_id import RequestId
@@ -57,6 +59,7 @@ class FrontDoor(FastAPI):
         if settings.require_https:
             app = RequireHttps(app)
         app = RequestId(AuditRefusals(app, lambda: state.services.refusals))
+        app = ProblemPages(app, "/console", problem_page)
         if settings.security_headers_enabled:
             app = SecurityHeaders(app, https=settings.require_https)
         if settings.trusted_proxies:

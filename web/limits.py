@@ -55,9 +55,16 @@ class Counter:
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._away_until = 0.0
 
-    async def hit(self, limit: Limit, identity: str, *, stats: bool = True) -> Standing:
-        """Count one request and return how its sender stands. Never fails: without Redis this process counts."""
-        if time.monotonic() >= self._away_until:
+    async def hit(self, limit: Limit, identity: str, *, stats: bool = True, local: bool = False) -> Standing:
+        """Count one request and return how its sender stands. Never fails: without Redis this process counts.
+
+        Args:
+            limit: which limit.
+            identity: whose request.
+            stats: whether anybody wants to know how many are left.
+            local: count in this process, whatever Redis does.
+        """
+        if not local and time.monotonic() >= self._away_until:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     return await self._count(self._shared, limit, identity, stats=stats)

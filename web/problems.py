@@ -50,6 +50,11 @@ def problem(status: int, kind: str, detail: str, headers: dict[str, str] | None 
     return Response(msgspec.json.encode(document), status, headers, MEDIA_TYPE)
 
 
+def crashed() -> Response:
+    """Return the answer to a request that failed here."""
+    return problem(500, "internal", "the request failed here; its id finds it in the log")
+
+
 def install(app: FastAPI) -> None:
     """Have every error of the application answered by a problem document."""
     app.add_exception_handler(HTTPException, _http)
@@ -57,6 +62,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MannaError, _ours)
     for kind in (SQLAlchemyError, RedisError, OSError):
         app.add_exception_handler(kind, _unavailable)
+    app.add_exception_handler(Exception, _crashed)
 
 
 async def _http(_request: Request, error: Exception) -> Response:
@@ -85,7 +91,7 @@ async def _ours(_request: Request, error: Exception) -> Response:
     if isinstance(error, SyncError):
         return _plaid(error)
     log.error("request_failed", error=type(error).__name__)
-    return problem(500, "internal", "the request failed here; its id finds it in the log")
+    return crashed()
 
 
 def _plaid(error: SyncError) -> Response:
@@ -102,6 +108,11 @@ def _plaid(error: SyncError) -> Response:
     if error.error_code in CALLERS_FAULT:
         return problem(422, "refused-by-plaid", "Plaid refused what was sent", **facts)
     return problem(502, "plaid-error", "Plaid refused; an operator has to act", **facts)
+
+
+async def _crashed(_request: Request, _error: Exception) -> Response:
+    # Logged by `web.middleware.request_id`, with the traceback.
+    return crashed()
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:

@@ -24,6 +24,7 @@ TASKS = (
     "tasks.prune",
     "tasks.reencrypt",
     "tasks.revoke_item",
+    "tasks.register_webhooks",
 )
 
 

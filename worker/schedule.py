@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from core.broker.messages import AdvanceReplays, ConsumeAudit, DispatchDue, Message, Prune, RevokeItems
+from core.broker.messages import (
+    AdvanceReplays,
+    ConsumeAudit,
+    DispatchDue,
+    Message,
+    Prune,
+    RegisterWebhooks,
+    RevokeItems,
+)
 from core.settings import Settings
 
 # What nobody woke the consumer for, such as a refused log-in, is sealed within five seconds.
@@ -12,6 +20,7 @@ REPLAY_SECONDS = 2.0
 # Not once a day: a beat that is restarted daily would never come to it.
 PRUNE_SECONDS = 3600.0
 REMOVAL_SECONDS = 30.0
+REGISTRATION_SECONDS = 30.0
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -21,6 +30,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "advance-replays": _entry(AdvanceReplays(), REPLAY_SECONDS),
         "consume-audit-outbox": _entry(ConsumeAudit(), AUDIT_SECONDS),
         "revoke-removed-items": _entry(RevokeItems(), REMOVAL_SECONDS),
+        "register-webhooks": _entry(RegisterWebhooks(), REGISTRATION_SECONDS),
         "prune": _entry(Prune(), PRUNE_SECONDS),
     }
 

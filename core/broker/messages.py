@@ -152,6 +152,18 @@ class RevokeItems:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterWebhooks:
+    """Have Plaid send here the webhooks of Items that it does not do so for yet: beat's, the database knows which."""
+
+    wire_name: ClassVar[str] = "items.register_webhooks"
+    queue: Queue = Queue.MAINTENANCE
+
+    def arguments(self) -> dict[str, Any]:
+        """Return nothing: the database knows what is due."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class ReconcileItem:
     """Compare an Item with everything that Plaid has; `actor` is who asked, for the audit log."""
 
@@ -201,6 +213,7 @@ MESSAGES: tuple[type[Message], ...] = (
     ConsumeAudit,
     ReencryptTokens,
     RevokeItems,
+    RegisterWebhooks,
     ReconcileItem,
     VerifyAudit,
     Prune,

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from amqp.exceptions import AMQPError, NotFound  # type: ignore[import-untyped]  # amqp publishes no types
 from kombu import Connection, Exchange  # type: ignore[attr-defined]  # kombu loads its names lazily
-from kombu import Queue as KombuQueue
+from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # as above
 from kombu.exceptions import OperationalError
 
 from core.broker.messages import Queue

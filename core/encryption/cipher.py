@@ -125,7 +125,7 @@ class FieldKey:
         """
         self.uses.count()
         nonce = urandom(NONCE_BYTES)
-        return self._header + nonce + self._aead.encrypt(nonce, plaintext, self._header + context)
+        return b"".join((self._header, nonce, self._aead.encrypt(nonce, plaintext, self._header + context)))
 
     def open_bytes(self, sealed: bytes, context: bytes) -> bytes:
         """Return the plaintext of an envelope of bytes.
@@ -166,7 +166,7 @@ def is_sealed(text: str) -> bool:
 
 
 def stem_of(sealed: bytes) -> str:
-    """Return what the text form of an envelope of bytes begins with; it names the key."""
+    """Return what the text form of an envelope of bytes begins with; it names the key and commits to it."""
     return PREFIX + to_base64url(sealed[:STEM_HEADER_BYTES])
 
 

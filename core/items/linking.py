@@ -16,6 +16,7 @@ from core.items.access import reveal_token
 from core.items.duplicates import AccountHint, add_accounts, find_duplicate
 from core.items.registration import NewItem, register_item
 from core.items.removal import remove_item
+from core.items.webhook_registration import register_webhook, want_registration
 from core.models import PlaidItem, SyncTrigger
 from core.plaid import endpoints
 from core.plaid.endpoints import Exchanged, ItemAnswer, LinkRequest, LinkToken
@@ -95,7 +96,7 @@ async def link_item(resources: Resources, given: PublicToken, actor: str) -> UUI
     except DuplicateItemError:
         await remove_item(resources, item_id, actor)
         raise
-    await _register_webhook(resources, exchanged.access_token, answer)
+    await register_webhook(resources, item_id, exchanged.access_token, answer.item.webhook if answer else None)
     await resources.publisher.publish_once(item_id, SyncTrigger.MANUAL)
     return item_id
 
@@ -109,6 +110,8 @@ async def _store(resources: Resources, given: PublicToken, exchanged: Exchanged,
             if item_id is None:
                 known = select(PlaidItem.id).where(PlaidItem.plaid_item_id == exchanged.item_id)
                 raise DuplicateItemError((await session.execute(known)).scalar_one())
+            if resources.settings.webhook_url is not None:
+                want_registration(session, item_id, CHECK_TIME)
             return item_id
     except (SQLAlchemyError, OSError):
         # A token that nobody keeps would be billed for ever.
@@ -155,14 +158,3 @@ async def _refuse_duplicate(
     found = await find_duplicate(session, user_id, institution_id, hints, new)
     if found is not None:
         raise DuplicateItemError(found)
-
-
-async def _register_webhook(resources: Resources, access_token: str, answer: ItemAnswer | None) -> None:
-    wanted = resources.settings.webhook_url
-    if wanted is None or (answer is not None and answer.item.webhook == wanted):
-        return
-    try:
-        await endpoints.update_webhook(resources.plaid, access_token, wanted)
-    except SyncError as error:
-        # The schedule finds what webhooks would have told, hours later.
-        log.warning("webhook_not_registered", error_code=error.error_code)

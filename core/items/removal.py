@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.broker.messages import RevokeItems
 from core.errors import EncryptionError, ItemIsGoneError, NotFoundError, OperatorMustActError, SyncError
-from core.identity import jittered
-from core.models import ItemRemoval, ItemStatus, PlaidItem
+from core.items.attempts import pause_seconds
+from core.locking.redis_lock import held_names, item_lease
+from core.models import ItemRemoval, ItemStatus, PlaidItem, TokenRotation, TokenRotationStatus
 from core.plaid.endpoints import remove_item as remove_at_plaid
 from core.resources import Resources
 from core.sync.journal import forget_pages
@@ -24,16 +25,15 @@ log = structlog.get_logger()
 # Which of them a removed Item's token gets is not documented; both say that there is nothing left to remove.
 ALREADY_GONE = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
 CLAIM_LIMIT = 20
-FIRST_SECONDS = 30
-LONGEST_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class DueRemoval:
-    """A removal that is claimed by moving its next attempt."""
+    """A removal that is claimed, at `claimed_at` of the database's clock, by moving its next attempt."""
 
     item_id: UUID
     attempts: int
+    claimed_at: datetime
     access_token: str | None = field(repr=False)
 
 
@@ -105,8 +105,8 @@ async def _claim(resources: Resources) -> list[DueRemoval]:
     values = {"next_attempt_at": hold, "attempts": ItemRemoval.attempts + 1}
     claim = update(ItemRemoval).where(ItemRemoval.item_id.in_(due.scalar_subquery())).values(values)
     async with resources.database.transaction() as session:
-        rows = (await session.execute(claim.returning(ItemRemoval.item_id, ItemRemoval.attempts))).all()
-        return [DueRemoval(row.item_id, row.attempts, await _reveal(session, row.item_id)) for row in rows]
+        rows = (await session.execute(claim.returning(ItemRemoval.item_id, ItemRemoval.attempts, func.now()))).all()
+        return [DueRemoval(*row, await _reveal(session, row.item_id)) for row in rows]
 
 
 async def _reveal(session: AsyncSession, item_id: UUID) -> str | None:
@@ -130,11 +130,25 @@ async def _revoke(resources: Resources, removal: DueRemoval) -> bool:
             raise OperatorMustActError("DECRYPTION_FAILED")
         await remove_at_plaid(resources.plaid, removal.access_token)
     except SyncError as error:
-        if not isinstance(error, ItemIsGoneError) and error.error_code not in ALREADY_GONE:
+        is_gone = isinstance(error, ItemIsGoneError) or error.error_code in ALREADY_GONE
+        if not is_gone or await _is_replaced(resources, removal):
             await _postpone(resources, removal, error)
             return False
     await _close(resources, removal)
     return True
+
+
+async def _is_replaced(resources: Resources, removal: DueRemoval) -> bool:
+    """Tell whether the token is dead because a rotation has put another in its place, or is about to.
+
+    Then the Item lives on at Plaid, and the new token is the only one that can end it. A rotation holds the lease.
+    """
+    if await held_names(resources.redis, [item_lease(removal.item_id)]):
+        return True
+    since = (TokenRotation.status == TokenRotationStatus.DONE, TokenRotation.finished_at >= removal.claimed_at)
+    async with resources.database.connection() as connection:
+        replaced = select(TokenRotation.id).where(TokenRotation.item_id == removal.item_id, *since)
+        return (await connection.execute(replaced)).first() is not None
 
 
 async def _close(resources: Resources, removal: DueRemoval) -> None:
@@ -152,8 +166,7 @@ async def _close(resources: Resources, removal: DueRemoval) -> None:
 
 
 async def _postpone(resources: Resources, removal: DueRemoval, error: SyncError) -> None:
-    backoff = min(FIRST_SECONDS * 2 ** min(removal.attempts, 16), LONGEST_SECONDS)
-    seconds = max(jittered(backoff, 0.25), error.retry_after or 0)
+    seconds = pause_seconds(removal.attempts, error)
     log.warning("removal_postponed", item_id=str(removal.item_id), error_code=error.error_code, seconds=int(seconds))
     async with resources.database.transaction() as session:
         mine = (ItemRemoval.item_id == removal.item_id, ItemRemoval.attempts == removal.attempts)

@@ -21,6 +21,7 @@ from core.models.sync_run import RunStatus, SyncRun, SyncTrigger
 from core.models.token_rotation import TokenRotation, TokenRotationStatus
 from core.models.transaction import Transaction
 from core.models.webhook_event import WebhookEvent
+from core.models.webhook_registration import WebhookRegistration
 
 __all__ = [
     "STAGED",
@@ -52,4 +53,5 @@ __all__ = [
     "TokenRotationStatus",
     "Transaction",
     "WebhookEvent",
+    "WebhookRegistration",
 ]

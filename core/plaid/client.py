@@ -5,17 +5,17 @@ client runs in threads of its own and hands back bytes; whoever calls decodes th
 """
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import plaid
 import structlog
 import urllib3
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from core.byte_budget import ByteBudget
 from core.errors import RetryLaterError
 from core.plaid.errors import classify
 from core.settings import Settings
@@ -27,8 +27,10 @@ AUTH = ("clientId", "plaidVersion", "secret")
 JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 ATTEMPTS = 3
 LARGE_BYTES = 64 * 1024
-LARGE_AT_ONCE = 8
+# A full page is about 900 kB; what does not tell its length (chunked, gzip) is counted as one.
+UNTOLD_BYTES = 1024 * 1024
 
+R = TypeVar("R")
 Again = Callable[[], Awaitable[None]]
 
 
@@ -40,11 +42,13 @@ def _is_transient(error: BaseException) -> bool:
 class PlaidClient:
     """One per process. Every call has a time-out, and tries transient failures again up to three times.
 
+    Large bodies are read when `memory` has room for them.
+
     Raises of every call:
         SyncError: with the verdict of Plaid's error, or `RetryLaterError` for a network that failed.
     """
 
-    def __init__(self, settings: Settings, secret: str) -> None:
+    def __init__(self, settings: Settings, secret: str, memory: ByteBudget | None = None) -> None:
         keys = {"clientId": settings.plaid_client_id, "secret": secret, "plaidVersion": PLAID_VERSION}
         configuration = plaid.Configuration(host=settings.plaid_host, api_key=keys)
         # Ours is the one that counts attempts: urllib3's would multiply them, and follow redirects.
@@ -53,7 +57,7 @@ class PlaidClient:
         self._api = plaid.ApiClient(configuration)
         self._timeout = (settings.connect_timeout_seconds, settings.plaid_timeout_seconds)
         self._page_size = settings.sync_page_size
-        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self._memory = memory or ByteBudget(settings.sync_memory_mb * 2**20)
         self._threads = ThreadPoolExecutor(settings.plaid_concurrency, thread_name_prefix="plaid")
 
     def use_secret(self, secret: str) -> None:
@@ -92,31 +96,38 @@ class PlaidClient:
         return await self._post_once(path, body)
 
     async def _post_once(self, path: str, body: Mapping[str, Any]) -> bytes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._call, path, dict(body))
-
-    def _call(self, path: str, body: dict[str, Any]) -> bytes:
-        options = {"auth_settings": AUTH, "_preload_content": False, "_request_timeout": self._timeout}
+        answer = await self._in_thread(path, lambda: self._ask(path, dict(body)))
+        if isinstance(answer, bytes):
+            return answer
+        # The server waits with a large body until there is room: a hundred of them at once are a worker's memory.
         try:
-            response = self._api.call_api(path, "POST", header_params=dict(JSON_HEADERS), body=body, **options)
-            content = self._read(response)
+            async with self._memory.held(_length(answer) or UNTOLD_BYTES):
+                return await self._in_thread(path, lambda: _read(answer))
+        except BaseException:
+            answer.close()
+            raise
+
+    async def _in_thread(self, path: str, call: Callable[[], R]) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._with_our_errors, path, call)
+
+    def _with_our_errors(self, path: str, call: Callable[[], R]) -> R:
+        try:
+            return call()
         except plaid.ApiException as error:
             raise self._meaning(path, error) from None
         except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
             # AttributeError: plaid-python decodes the body that a failed TLS handshake does not have.
             raise RetryLaterError(type(error).__name__, error_type="NETWORK") from None
-        return content
 
-    def _read(self, response: Any) -> bytes:
-        # The server waits with a large body until there is room: sixty-four of them at once are a worker's memory.
-        length = response.headers.get("Content-Length") or ""
-        if length.isdecimal() and int(length) < LARGE_BYTES:
-            content: bytes = response.data
-        else:
-            with self._large:
-                content = response.data
-        response.release_conn()
-        return content
+    def _ask(self, path: str, body: dict[str, Any]) -> bytes | urllib3.BaseHTTPResponse:
+        """Return a small body, or the answer whose large one is still to be read."""
+        options = {"auth_settings": AUTH, "_preload_content": False, "_request_timeout": self._timeout}
+        answer: urllib3.BaseHTTPResponse = self._api.call_api(
+            path, "POST", header_params=dict(JSON_HEADERS), body=body, **options
+        )
+        length = _length(answer)
+        return answer if length is None or length > LARGE_BYTES else _read(answer)
 
     def _meaning(self, path: str, error: plaid.ApiException) -> Exception:
         # The exception's own text holds headers and body: only its facts go on.
@@ -137,3 +148,15 @@ class PlaidClient:
         """Drop idle connections; a call under way ends by its time-out, nobody waits for it."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._api.rest_client.pool_manager.clear()
+
+
+def _length(answer: urllib3.BaseHTTPResponse) -> int | None:
+    """Return how many bytes the body takes, None where the answer does not tell."""
+    length = answer.headers.get("Content-Length") or ""
+    return int(length) if length.isdecimal() and "Content-Encoding" not in answer.headers else None
+
+
+def _read(answer: urllib3.BaseHTTPResponse) -> bytes:
+    content = answer.read(decode_content=True)
+    answer.release_conn()
+    return content

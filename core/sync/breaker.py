@@ -7,11 +7,11 @@ institution is not knocked over by its own return. State is in the database, so 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Select, Update, case, delete, func, literal, select, update
+from sqlalchemy import Select, Update, case, delete, false, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -77,7 +77,8 @@ async def count_failure(connection: Execute, error: SyncError, institution_id: s
         return False
     scope, enough = found
     row = CircuitBreaker
-    now = datetime.now(UTC)
+    # The database's clock throughout, which `claim_probes` reads as well.
+    now = func.now()
     opens = row.failures + 1 >= enough
     counted = insert(row).values(
         scope=scope,
@@ -98,8 +99,8 @@ async def count_failure(connection: Execute, error: SyncError, institution_id: s
             "updated_at": now,
         },
     )
-    state, opened_at = (await connection.execute(counted.returning(row.state, row.opened_at))).one()
-    is_new = state is BreakerState.OPEN and opened_at == now
+    is_opened_now = (row.state == BreakerState.OPEN) & (row.opened_at == now)
+    is_new: bool = (await connection.execute(counted.returning(func.coalesce(is_opened_now, false())))).scalar_one()
     if is_new:
         log.error("breaker_opened", scope=scope, error_type=error.error_type, error_code=error.error_code)
         context = AuditContext(error_type=error.error_type, error_code=error.error_code)

@@ -27,6 +27,8 @@ from core.telemetry import tracing
 
 # Beyond this many pages (10,000 transactions) the rows are made before the transaction that shows them.
 STAGED_PAGES = 20
+# A page on its way to PostgreSQL: as bytes, as text, as a parameter, as a message.
+COPIES = 4
 # An update of one page up to this size is committed together with those of other Items.
 SHARED_BYTES = 64 * 1024
 
@@ -142,27 +144,34 @@ async def _store_sifted(resources: Resources, commit: Commit) -> None:
 
 async def _store(resources: Resources, commit: Commit) -> None:
     pages = commit.pages
-    if pages.is_full_pull or pages.kept > STAGED_PAGES:
-        result = await _commit_staged(resources.database, commit)
-    elif pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not pages.rejected:
-        result = await resources.together(_commit_shared, commit)
-    else:
-        (result,) = await _transact(resources.database, [commit], _apply_in_turn)
-    if result is not None:
-        raise result
+    is_staged = pages.is_full_pull or pages.kept > STAGED_PAGES
+    if pages.kept <= 1 and pages.bytes <= SHARED_BYTES and not (is_staged or pages.rejected):
+        await resources.together(_commit_shared, commit)
+        return
+    write = _commit_staged if is_staged else _commit_alone
+    # Before a connection is taken: whoever waits for memory holds nothing that others wait for.
+    async with resources.memory.held(pages.largest * COPIES):
+        await write(resources.database, commit)
 
 
 async def _commit_shared(database: Database, commits: Sequence[Commit]) -> Sequence[VersionConflictError | None]:
     return await _transact(database, commits, _apply_at_once)
 
 
-async def _commit_staged(database: Database, commit: Commit) -> VersionConflictError | None:
+async def _commit_alone(database: Database, commit: Commit) -> None:
+    (lost,) = await _transact(database, [commit], _apply_in_turn)
+    if lost is not None:
+        raise lost
+
+
+async def _commit_staged(database: Database, commit: Commit) -> None:
     try:
         staged = await stage_pages(database, commit.run.id, commit.pages)
-        (result,) = await _transact(database, [commit], partial(_apply_staged, staged))
+        (lost,) = await _transact(database, [commit], partial(_apply_staged, staged))
     finally:
         await unstage(database, commit.run.id)
-    return result
+    if lost is not None:
+        raise lost
 
 
 async def _transact(

@@ -1,7 +1,9 @@
 """What a failed sync means for its Item: its status, and when to look again, by the verdict alone."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy import ColumnElement, func
 
 from core.errors import ClientRefusedError, SyncError, Verdict
 from core.identity import jittered
@@ -37,8 +39,9 @@ def health_after(error: SyncError, failures: int, status: ItemStatus) -> dict[st
     }
 
 
-def _next_look(error: SyncError, failures: int) -> datetime:
+def _next_look(error: SyncError, failures: int) -> ColumnElement[datetime]:
     backoff = min(FIRST_BACKOFF_SECONDS * 2 ** min(failures, 20), LONGEST_BACKOFF_SECONDS)
     patience = PATIENCE_SECONDS.get(error.verdict, 0)
     seconds = max(backoff, patience, error.retry_after or 0)
-    return datetime.now(UTC) + timedelta(seconds=jittered(seconds, 0.25))
+    # By the clock that the dispatcher reads: a worker whose own is ahead would let its Items sleep.
+    return func.now() + timedelta(seconds=jittered(seconds, 0.25))

@@ -122,11 +122,10 @@ async def _write_all(database: Database, place: Place, pages: Pages) -> None:
     for batch in _batches(pages):
         if not await _write(database, place, batch):
             return
-    # Last: where it stands, all pages do.
-    await _write(database, place, [(HEAD, msgspec.msgpack.encode(Head.of(pages)))])
 
 
 def _batches(pages: Pages) -> Iterator[list[tuple[int, bytes]]]:
+    """Yield pages with their numbers, a few at a time; the head is in the last batch: where it stands, all pages do."""
     batch: list[tuple[int, bytes]] = []
     held = 0
     for number, body in enumerate(pages, HEAD + 1):
@@ -135,7 +134,7 @@ def _batches(pages: Pages) -> Iterator[list[tuple[int, bytes]]]:
             batch, held = [], 0
         batch.append((number, body))
         held += len(body)
-    yield batch
+    yield [*batch, (HEAD, msgspec.msgpack.encode(Head.of(pages)))]
 
 
 async def _write(database: Database, place: Place, batch: list[tuple[int, bytes]]) -> bool:

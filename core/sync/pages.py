@@ -46,7 +46,7 @@ class Pages:
         # Read back from the journal: they say nothing about how Plaid is now.
         self.is_recorded = False
         self.rejected: list[Rejected] = []
-        self.count = self.kept = self.bytes = self.added = self.modified = self.removed = 0
+        self.count = self.kept = self.bytes = self.largest = self.added = self.modified = self.removed = 0
 
     def append(self, body: bytes, page: SyncPage) -> None:
         """Keep a page."""
@@ -70,12 +70,13 @@ class Pages:
         self._spool.write(body)
         self.kept += 1
         self.bytes += len(body)
+        self.largest = max(self.largest, len(body))
 
     def replace(self, bodies: list[bytes]) -> None:
         """Put other bodies in the place of those that were kept."""
         self._spool.seek(0)
         self._spool.truncate()
-        self.kept = self.bytes = 0
+        self.kept = self.bytes = self.largest = 0
         for body in bodies:
             self.keep(body)
 
@@ -141,24 +142,22 @@ async def fetch_everything(plaid: PageSource, token: str, known_status: str | No
 
 
 async def _walk(plaid: PageSource, token: str, cursor: str | None, pages: Pages) -> None:
-    has_more = True
-    passed = {cursor}
-    coming = asyncio.ensure_future(plaid.transactions_sync(token, cursor))
-    try:
-        while has_more:
-            page, body, rejected = decode_page(await coming)
-            has_more = page.has_more
-            if has_more:
-                cursor = _following(page, passed)
-                # On its way while this one is put aside.
-                coming = asyncio.ensure_future(plaid.transactions_sync(token, cursor))
-            pages.append(body, page)
-            pages.rejected += rejected
-    finally:
-        coming.cancel()
+    passed, has_more = {cursor}, True
+    while has_more:
+        # In one expression: a body that still had a name would stay in memory while the next one is waited for.
+        has_more, cursor = _put_aside(pages, await plaid.transactions_sync(token, cursor), passed)
     if pages.next_cursor is None and pages.added + pages.modified + pages.removed:
         # Rows whose cursor is not known would be told again, but not their removal: Plaid would think us without them.
         raise RetryLaterError("CURSOR_MISSING", request_id=pages.request_id)
+
+
+def _put_aside(pages: Pages, body: bytes, passed: set[str | None]) -> tuple[bool, str | None]:
+    """Keep a page; return whether there is another one, and the cursor to ask for it with."""
+    page, body, rejected = decode_page(body)
+    following = _following(page, passed) if page.has_more else None
+    pages.append(body, page)
+    pages.rejected += rejected
+    return page.has_more, following
 
 
 def _following(page: SyncPage, passed: set[str | None]) -> str:

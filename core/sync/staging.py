@@ -16,7 +16,7 @@ from core.database import Database
 from core.errors import RetryLaterError
 from core.models import STAGED
 from core.plaid.schemas import loose_page
-from core.sync.apply import READ, born_removed, parameters, parts
+from core.sync.apply import born_removed, execute_on_pages, parts
 from core.sync.pages import Pages
 
 # The later page's word counts, so a row is overwritten as often as it is told.
@@ -81,7 +81,7 @@ async def stage_pages(database: Database, run_id: UUID, pages: Pages) -> Staged:
     for body in pages:
         accounts |= {bytes(account): account for account in loose_page(body).accounts}
         async with database.connection() as connection:
-            rows += (await connection.execute(_stage(), parameters([(run_id, body)]))).scalar_one()
+            rows += (await execute_on_pages(connection, STAGE, [(run_id, body)])).scalar_one()
     return Staged(EMPTY + msgspec.json.encode(list(accounts.values())) + b"}", rows)
 
 
@@ -107,11 +107,6 @@ async def unstage(database: Database, run_id: UUID) -> None:
     """Remove a run's staged rows."""
     async with database.connection() as connection:
         await connection.execute(delete(STAGED).where(STAGED.c.run_id == run_id))
-
-
-@cache
-def _stage() -> TextClause:
-    return text((READ + STAGE).format(**parts()))
 
 
 @cache

@@ -93,7 +93,7 @@ async def commit_token(resources: Resources, rotation: OpenRotation, sealed: str
     async with resources.database.transaction() as session:
         item = await item_with_token(session, rotation.item_id, any_status=True)
         values: dict[str, Any] = {"plaid_access_token": sealed, "updated_at": func.now()}
-        if item.error_code == LOST:
+        if item.error_code == LOST and item.status not in GONE:
             # A sync gave it up while the process that held it stood still.
             values |= {"status": ItemStatus.ACTIVE, "error_type": None, "error_code": None, "next_sync_at": func.now()}
         # By id, not over the old envelope: re-encryption may have sealed the old token anew meanwhile.
@@ -156,8 +156,9 @@ async def _lost(resources: Resources, rotation: OpenRotation) -> None:
             "next_sync_at": None,
             "updated_at": func.now(),
         }
+        # One that was removed meanwhile stays so: nobody has to link it anew.
         await session.execute(
-            update(PlaidItem).where(PlaidItem.id == rotation.item_id).values(values),
+            update(PlaidItem).where(PlaidItem.id == rotation.item_id, PlaidItem.status.not_in(GONE)).values(values),
             execution_options={"synchronize_session": False},
         )
         await _finish(session, rotation, TokenRotationStatus.LOST, LOST)

@@ -155,6 +155,10 @@ async def the_bank_goes_down(day):
     await day.bank("faults", kind="error", error_code="INSTITUTION_DOWN", institution_id=DOWN, times=None)
     await day.bank("evolve", added=2, modified=1)
     await day.all_due()
+    await day.until("SELECT count(*) = 1 FROM circuit_breakers WHERE state = 'open'")
+    # Those that were on their way to a worker when it opened are held back when they come due again, in five minutes.
+    await day.until("SELECT count(*) = 0 FROM sync_runs WHERE status = 'running'")
+    await day.sql("UPDATE plaid_items SET next_sync_at = now() WHERE next_sync_at IS NOT NULL AND parked_at IS NULL")
     await day.until(f"SELECT count(*) = {AT_DOWN} FROM plaid_items WHERE parked_at IS NOT NULL")
     await day.metric_shows(f'manna_breaker_open{{scope="institution:{DOWN}"}}', lambda value: value == 1)
     await day.metric_shows("manna_items_parked", lambda value: value == AT_DOWN)

@@ -17,7 +17,7 @@ from devstack.valkey import Valkey
 from tests.conftest import ROOT
 from tests.faults.conftest import COMMITS, Stage
 
-ITEMS = 120
+ITEMS = 60
 TRANSACTIONS = 60
 HELD = 12
 TTL_SECONDS = 2
@@ -54,6 +54,11 @@ class House(Stage):
 
     def start_beat(self, name="beat"):
         self.start(name, [*CELERY, "beat", "-s", str(self.logs / f"{name}-schedule")], "Starting")
+
+    async def until(self, question):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await self.connection.fetchval(question):
+                await self.connection.execute("SELECT pg_sleep(0.05)")
 
     async def link(self):
         """Link Items of three pages and wait until they are synced."""

@@ -31,7 +31,7 @@ class Sentinels:
             "replica",
             f"port {self.replica_port}\nreplicaof 127.0.0.1 {self.master.port}\nmasterauth {password}\n"
             f'requirepass {password}\nsave ""\nappendonly yes\n',
-            "MASTER <-> REPLICA sync: Finished with success",
+            "<-> REPLICA sync: Finished with success",
         )
         for number, port in enumerate(self.ports):
             self._server(
@@ -55,7 +55,7 @@ class Sentinels:
 
     def promoted(self):
         """Whether the replica is the master now."""
-        return "MASTER MODE enabled" in self.said("replica")
+        return " MODE enabled" in self.said("replica")
 
     def _server(self, name, lines, word, *options):
         folder = self.directory / name

@@ -114,7 +114,7 @@ def test_a_broker_that_is_away_has_a_line_of_its_own(settings, monkeypatch):
 async def test_a_stale_dispatch_is_beat_s_fault_or_its_worker_s(resources, settings):
     await resources.redis.set(TICKED_KEY, int(time.time()) - 600)
     found = {finding.part: finding async for finding in diagnose(load_settings())}
-    assert found["beat"].said == "the last dispatch was 600 s ago, and no beat leads"
+    assert re.fullmatch(r"the last dispatch was \d+ s ago, and no beat leads", found["beat"].said)
     assert found["beat"].commands == ("celery -A worker beat",)
     await resources.redis.set(BEAT_LEADER_KEY, "host-1:4711:ab12")
     found = {finding.part: finding async for finding in diagnose(load_settings())}

@@ -9,6 +9,7 @@ from plaid.model.products import Products
 from sqlalchemy import text
 
 from core.items.removal import revoke_due
+from core.items.webhook_registration import register_due
 from core.models import RunStatus, SyncTrigger
 from core.settings import load_settings
 from core.sync.sync_item import sync_item
@@ -186,14 +187,25 @@ async def test_an_item_that_plaid_has_forgotten_already_counts_as_removed(linkin
     assert await revoke_due(resources_of(linking)) == 1
 
 
-async def test_what_plaid_python_has_opened_and_exchanged_is_taken_over(linking, simulator, api, bearer):
-    asked = LinkTokenCreateRequest(
+def link_token_request():
+    """Return plaid-python's request of a link token that names no webhook."""
+    return LinkTokenCreateRequest(
         client_name="Manna Sync",
         language="en",
         country_codes=[CountryCode("US")],
         products=[Products("transactions")],
         user=LinkTokenCreateRequestUser(client_user_id="u1"),
     )
+
+
+async def registered_when_due(client):
+    async with resources_of(client).database.connection() as connection:
+        await connection.execute(text("UPDATE webhook_registrations SET next_attempt_at = now()"))
+    return await register_due(resources_of(client))
+
+
+async def test_what_plaid_python_has_opened_and_exchanged_is_taken_over(linking, simulator, api, bearer):
+    asked = link_token_request()
     link_token = api.link_token_create(asked).link_token
     done = simulator.control("link", link_token=link_token, institution_id=BANK)
     headers = bearer("items:write")
@@ -206,3 +218,36 @@ async def test_what_plaid_python_has_opened_and_exchanged_is_taken_over(linking,
     exchanged = api.item_public_token_exchange(ItemPublicTokenExchangeRequest(public_token=token))
     assert exchanged.access_token.startswith("access-sandbox-")
     assert (await exchange(linking, headers, token)).status_code == 422
+
+
+async def test_a_webhook_that_plaid_does_not_register_is_tried_until_it_does(linking, simulator, api, bearer):
+    asked = link_token_request()
+    done = simulator.control("link", link_token=api.link_token_create(asked).link_token, institution_id=BANK)
+    refused = {"kind": "error", "error_code": "INTERNAL_SERVER_ERROR", "path": "/item/webhook/update"}
+    fault = simulator.control("faults", **refused, item_id=done["item_id"], times=None)["fault_id"]
+    headers = bearer("items:write")
+    assert (await exchange(linking, headers, done["public_token"])).status_code == 201
+
+    open_ones = "SELECT error_code, attempts, next_attempt_at > now() AS later FROM webhook_registrations"
+    code = "INTERNAL_SERVER_ERROR"
+    assert await rows(linking, open_ones) == [{"error_code": code, "attempts": 0, "later": True}]
+    assert await registered_when_due(linking) == 0
+    assert await rows(linking, open_ones) == [{"error_code": code, "attempts": 1, "later": True}]
+
+    simulator.control("faults/clear", fault_ids=[fault])
+    assert await registered_when_due(linking) == 1
+    assert await rows(linking, open_ones) == []
+    assert simulator.control("items/list", item_ids=[done["item_id"]])["items"][0]["webhook"] == WEBHOOK
+
+
+async def test_nothing_is_registered_for_an_item_that_is_gone(linking, simulator, api, bearer):
+    done = simulator.control(
+        "link", link_token=api.link_token_create(link_token_request()).link_token, institution_id=BANK
+    )
+    refused = {"kind": "error", "error_code": "INTERNAL_SERVER_ERROR", "path": "/item/webhook/update"}
+    simulator.control("faults", **refused, item_id=done["item_id"], times=None)
+    headers = bearer("items:write")
+    item = (await exchange(linking, headers, done["public_token"])).json()
+    await linking.delete(f"/api/v1/items/{item['id']}", headers=headers)
+    assert await registered_when_due(linking) == 0
+    assert await rows(linking, "SELECT * FROM webhook_registrations") == []

@@ -1,11 +1,13 @@
 """The server on a real socket: connections that say nothing, or too much, are ended."""
 
 import asyncio
+import resource
 from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
 
+from web.middleware.body_limit import BodyLimit
 from web.server import DeadlineProtocol
 
 PARTS = b"POST / HTTP/1.1\r\nHost: test\r\n"
@@ -74,14 +76,47 @@ async def test_after_an_answer_the_clock_starts_again(hasty):
     writer.close()
 
 
-async def test_many_silent_connections_keep_nobody_waiting(hasty):
-    silent = await asyncio.gather(*(asyncio.open_connection(*hasty) for _ in range(200)))
-    reader, writer = await asyncio.open_connection(*hasty)
-    writer.write(PARTS + b"Connection: close\r\nContent-Length: 2\r\n\r\nok")
-    assert (await reader.read()).endswith(b"ok")
-    assert await asyncio.gather(*(one.read() for one, _ in silent)) == [b""] * 200
-    for _, one in (*silent, (reader, writer)):
-        one.close()
+@pytest.fixture
+def many_files():
+    """Both ends of a thousand connections are in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+SLOW = {
+    "says nothing": (b"", b""),
+    "dribbles its head": (PARTS, b"X-A: a\r\n"),
+    "dribbles its body": (PARTS + b"Content-Length: 60000\r\n\r\n", b"a"),
+    "dribbles its chunks": (PARTS + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+}
+
+
+async def dribble(address, beginning, more):
+    """Send a little again and again, until the server ends it; return what it said."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(beginning)
+    ended = asyncio.create_task(reader.read())
+    while not ended.done():
+        writer.write(more)
+        await asyncio.wait([ended], timeout=0.1)
+    writer.close()
+    return b"" if ended.exception() else ended.result()
+
+
+async def test_a_thousand_slow_connections_keep_nobody_waiting_and_are_ended(many_files):
+    async with served(Hasty, BodyLimit(echo, seconds=Hasty.head_seconds)) as address:
+        kinds = [SLOW[kind] for kind in SLOW for _ in range(250)]
+        slow = [asyncio.create_task(dribble(address, *kind)) for kind in kinds]
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(PARTS + b"Connection: close\r\nContent-Length: 2\r\n\r\nok")
+        assert (await reader.read()).endswith(b"ok")
+        writer.close()
+        said = await asyncio.gather(*slow)
+    assert len(said) == 1000
+    # No end but the server's own: a head that is late is dropped, a body that is late is told so first.
+    assert {one.partition(b"\r\n")[0] for one in said} <= {b"", b"HTTP/1.1 408 Request Timeout"}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,16 @@ from web.console.words import address
 
 log = structlog.get_logger()
 
-AWAY = "A part of the service does not answer: the database or Redis. `manna doctor` tells which. Try again."
+AWAY = "A part of the service does not answer: the database or Redis. `manna doctor` tells which."
+ADVICE = {
+    404: "It may have been removed since. The search on the Items or Runs page finds what is there.",
+    408: "Your connection may be slow. Go back and send it again.",
+    413: "Go back and send less at once.",
+    422: "Go back and correct it.",
+    429: "Wait a minute, then load the page again.",
+    500: "Load the page again. If it happens again, the request's id finds it in the log.",
+    503: "Load the page again in a moment.",
+}
 STATUSES: dict[type[MannaError], int] = {
     NotFoundError: 404,
     InvalidCursorError: 422,
@@ -62,11 +71,30 @@ class PageRoute(APIRoute):
         return page
 
 
-def error_page(request: Request, status: int, detail: str) -> Response:
-    """Return a page that says what is wrong."""
-    title = HTTPStatus(status).phrase
-    detail = detail[:1].upper() + detail[1:]
-    return render(request, "error.html", {"code": status, "title": title, "detail": detail}, status=status)
+def error_page(request: Request, status: int, detail: str, advice: str = "") -> Response:
+    """Return a page that says what is wrong, and what to do about it."""
+    facts = {
+        "code": status,
+        "title": HTTPStatus(status).phrase,
+        "detail": _sentence(detail),
+        "advice": advice or ADVICE.get(status, ""),
+        "request_id": getattr(request.state, "request_id", None),
+    }
+    return render(request, "error.html", facts, status=status)
+
+
+def problem_page(request: Request, problem: dict[str, Any], headers: dict[str, str]) -> Response:
+    """Return the page for what a guard answers with before any page is reached."""
+    status: int = problem["status"]
+    seconds = headers.get("retry-after")
+    advice = f"Wait {seconds} seconds, then load the page again." if seconds else ""
+    if request.url.scheme == "http" and status == HTTPStatus.FORBIDDEN:
+        advice = "Open the console by an address that begins with https://."
+    return error_page(request, status, problem["detail"], advice)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 def to_login(request: Request) -> Response:

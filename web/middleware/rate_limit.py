@@ -30,6 +30,8 @@ class Rule:
     writes: bool = True
     # Plaid reads no headers: for webhooks the second question to Redis is saved.
     headers: bool = True
+    # Counted by this process alone: an answer that may not wait for a Redis that hangs.
+    local: bool = False
 
 
 def rules_of(settings: Settings) -> tuple[Rule, ...]:
@@ -37,6 +39,7 @@ def rules_of(settings: Settings) -> tuple[Rule, ...]:
     a_minute = settings.api_rate_per_minute
     return (
         Rule("/webhooks/", (Limit("webhooks", ADDRESS, settings.webhook_rate_per_minute),), headers=False),
+        Rule("/health", (Limit("health", ADDRESS, a_minute * 2),), local=True),
         Rule("/console/login", (Limit("log-in", ADDRESS, 10),), reads=False),
         Rule(
             "/api/",
@@ -69,7 +72,8 @@ class RateLimit:
         rule = self._rule_for(scope)
         standing: Standing | None = None
         for limit, identity in self._limits(rule, scope):
-            standing = _tighter(standing, await self._counter().hit(limit, identity, stats=rule.headers))
+            hit = self._counter().hit(limit, identity, stats=rule.headers, local=rule.local)
+            standing = _tighter(standing, await hit)
             if not standing.allowed:
                 scope["state"]["limit"] = limit.name
                 break

@@ -6,7 +6,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.identity import new_id
-from web.problems import problem
+from web.problems import crashed
 
 log = structlog.get_logger()
 
@@ -25,14 +25,15 @@ class RequestId:
             return
         request_id = _given(scope) or str(new_id())
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        started = ended = False
 
         async def named(message: Message) -> None:
-            nonlocal started
+            nonlocal started, ended
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -40,11 +41,10 @@ class RequestId:
             except Exception:
                 # One line with the traceback, redacted; raising on would have the server write a second one.
                 log.exception("request_crashed", method=scope["method"])
-                if started:
+                if started and not ended:
                     raise
-                await problem(500, "internal", "the request failed here; its id finds it in the log")(
-                    scope, receive, named
-                )
+                if not started:
+                    await crashed()(scope, receive, named)
 
 
 def _given(scope: Scope) -> str | None:

@@ -22,7 +22,7 @@ class PlainRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request to the endpoint, and its answer to the sender."""
-        if scope["method"] not in self.methods:
+        if scope["method"] != "POST":
             await super().handle(scope, receive, send)
             return
         answer: Response = await self.endpoint(Request(scope, receive))

@@ -1,0 +1,100 @@
+"""Has Plaid send an Item's webhooks here: wanted with the Item's first commit, tried until Plaid agrees."""
+
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import ItemIsGoneError, ItemNotUsableError, NotFoundError, SyncError
+from core.items.access import reveal_token
+from core.items.attempts import pause_seconds
+from core.models import WebhookRegistration
+from core.plaid.endpoints import update_webhook
+from core.resources import Resources
+
+log = structlog.get_logger()
+
+CLAIM_LIMIT = 20
+
+
+class DueRegistration(NamedTuple):
+    """A registration that is claimed by moving its next attempt."""
+
+    item_id: UUID
+    attempts: int
+
+
+def want_registration(session: AsyncSession, item_id: UUID, after: timedelta) -> None:
+    """Note, in the caller's transaction, that an Item's webhooks shall come here; `after` is when to look into it."""
+    session.add(WebhookRegistration(item_id=item_id, next_attempt_at=func.now() + after))
+
+
+async def register_webhook(resources: Resources, item_id: UUID, access_token: str, current: str | None) -> None:
+    """Register the webhook of an Item just linked, unless `current` is it; a failure is made good by the schedule."""
+    wanted = resources.settings.webhook_url
+    if wanted is None:
+        return
+    try:
+        if current != wanted:
+            await update_webhook(resources.plaid, access_token, wanted)
+    except SyncError as error:
+        await _postpone(resources, DueRegistration(item_id, 0), error)
+    else:
+        await _close(resources, item_id)
+
+
+async def register_due(resources: Resources) -> int:
+    """Try every registration that is due, and return to how many Plaid agreed."""
+    agreed = 0
+    while resources.settings.webhook_url is not None and (claimed := await _claim(resources)):
+        for registration in claimed:
+            agreed += await _register(resources, registration, resources.settings.webhook_url)
+    return agreed
+
+
+async def _claim(resources: Resources) -> list[DueRegistration]:
+    due = (
+        select(WebhookRegistration.item_id)
+        .where(WebhookRegistration.next_attempt_at <= func.now())
+        .order_by(WebhookRegistration.next_attempt_at)
+        .limit(CLAIM_LIMIT)
+        .with_for_update(skip_locked=True)
+    )
+    hold = func.now() + timedelta(seconds=resources.settings.plaid_timeout_seconds * 3 + 60)
+    values = {"next_attempt_at": hold, "attempts": WebhookRegistration.attempts + 1}
+    claim = update(WebhookRegistration).where(WebhookRegistration.item_id.in_(due.scalar_subquery())).values(values)
+    async with resources.database.transaction() as session:
+        rows = await session.execute(claim.returning(WebhookRegistration.item_id, WebhookRegistration.attempts))
+        return [DueRegistration(*row) for row in rows]
+
+
+async def _register(resources: Resources, registration: DueRegistration, wanted: str) -> bool:
+    try:
+        token = await reveal_token(resources, registration.item_id, "webhook_registration")
+        await update_webhook(resources.plaid, token, wanted)
+    except (NotFoundError, ItemNotUsableError, ItemIsGoneError):
+        # There is nothing left that webhooks could come for.
+        await _close(resources, registration.item_id)
+        return False
+    except SyncError as error:
+        await _postpone(resources, registration, error)
+        return False
+    await _close(resources, registration.item_id)
+    return True
+
+
+async def _close(resources: Resources, item_id: UUID) -> None:
+    async with resources.database.transaction() as session:
+        await session.execute(delete(WebhookRegistration).where(WebhookRegistration.item_id == item_id))
+
+
+async def _postpone(resources: Resources, registration: DueRegistration, error: SyncError) -> None:
+    seconds, code = pause_seconds(registration.attempts, error), error.error_code
+    log.warning("webhook_not_registered", item_id=str(registration.item_id), error_code=code, seconds=int(seconds))
+    mine = update(WebhookRegistration).where(WebhookRegistration.item_id == registration.item_id)
+    values = {"next_attempt_at": func.now() + timedelta(seconds=seconds), "error_code": code}
+    async with resources.database.transaction() as session:
+        await session.execute(mine.values(values))
