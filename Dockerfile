@@ -5,9 +5,9 @@ ARG PYTHON_IMAGE=python:3.13-slim-trixie
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
-COPY locks/runtime.txt /build/runtime.txt
+COPY locks/image.txt /build/image.txt
 # Only wheels, and only those whose hashes the lock knows: nothing is compiled, nothing else gets in.
-RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /build/runtime.txt
+RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /build/image.txt
 # What pip would write for the entry point in pyproject.toml; the packages themselves lie in /app.
 RUN printf '#!/opt/venv/bin/python\nfrom cli.main import main\n\nmain()\n' > /opt/venv/bin/manna \
     && chmod 755 /opt/venv/bin/manna

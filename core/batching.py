@@ -6,6 +6,7 @@ Nobody waits for a timer: an idle process makes each call at once and alone, a b
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 A = TypeVar("A")
@@ -35,7 +36,8 @@ class Batched(Generic[A, R]):
         self._waiting.append((one, future))
         if self._running < self._at_once:
             self._running += 1
-            task = asyncio.create_task(self._drain())
+            # In a context of its own: a batch must not log with the ids of whoever came first.
+            task = asyncio.create_task(self._drain(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await future

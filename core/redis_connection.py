@@ -2,14 +2,15 @@
 
 `rediss://` takes redis-py's own parameters (`ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`); a certificate is always
 required and its host name checked. `sentinel://user:password@host1:26379,host2:26379/0?master=NAME` asks the
-sentinels for the master, with `sentinel_password` where they have one of their own.
+sentinels for the master, with `sentinel_password` where they have one of their own. An address that names a user and no
+password (`redis://default@host:6379/0`) gets the secret `redis_password`.
 """
 
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
@@ -18,6 +19,8 @@ from redis.exceptions import RedisError
 from redis.sentinel import Sentinel as BlockingSentinel
 
 from core.errors import ConfigurationError, UnavailableError
+from core.secrets import get_secret
+from core.secrets.names import SecretName
 from core.settings import REDIS_TLS_RISK, Settings
 
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -69,6 +72,21 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return host, int(port or SENTINEL_PORT)
 
 
+def redis_address(settings: Settings) -> str:
+    """Return `REDIS_URL` with the secret `redis_password` put in where it names a user and no password.
+
+    Raises:
+        ConfigurationError: no provider of secrets has it.
+    """
+    parts = urlsplit(settings.redis_url)
+    login, _, host = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    if password or not user:
+        return settings.redis_url
+    login = f"{user}:{quote(get_secret(SecretName.REDIS_PASSWORD) or '', safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
+
+
 def is_sentinel(settings: Settings) -> bool:
     """Tell whether `REDIS_URL` names sentinels."""
     return settings.redis_url.startswith("sentinel://")
@@ -98,8 +116,8 @@ def open_redis(settings: Settings) -> Redis:
     """
     check_redis_tls(settings)
     if not is_sentinel(settings):
-        return Redis.from_url(settings.redis_url, **_patience(settings))
-    address = SentinelAddress.of(settings.redis_url)
+        return Redis.from_url(redis_address(settings), **_patience(settings))
+    address = SentinelAddress.of(redis_address(settings))
     sentinel = Sentinel(address.hosts, **_to_master(address, settings))  # type: ignore[no-untyped-call]  # redis-py's
     master: WatchedMaster = sentinel.master_for(address.master, redis_class=WatchedMaster)
     master.watchers = sentinel.sentinels
@@ -110,8 +128,8 @@ def open_blocking_redis(settings: Settings) -> BlockingRedis:
     """Make the same client for beat, which has no event loop."""
     check_redis_tls(settings)
     if not is_sentinel(settings):
-        return BlockingRedis.from_url(settings.redis_url, **_patience(settings))
-    address = SentinelAddress.of(settings.redis_url)
+        return BlockingRedis.from_url(redis_address(settings), **_patience(settings))
+    address = SentinelAddress.of(redis_address(settings))
     sentinel = BlockingSentinel(address.hosts, **_to_master(address, settings))  # type: ignore[no-untyped-call]  # redis-py's
     master: BlockingRedis = sentinel.master_for(address.master)  # type: ignore[no-untyped-call]  # redis-py's
     return master
@@ -144,12 +162,12 @@ class WatchedMaster(Redis):
 def broker_settings(settings: Settings) -> dict[str, Any]:
     """Return what of Celery's configuration follows from the address: the broker's URL, TLS, the master's name."""
     if is_sentinel(settings):
-        address = SentinelAddress.of(settings.redis_url)
+        address = SentinelAddress.of(redis_address(settings))
         options = {"master_name": address.master, "sentinel_kwargs": {"password": address.sentinel_password}}
         return {"broker_url": address.broker_url, "broker_transport_options": options}
     if not settings.redis_url.startswith("rediss://"):
-        return {"broker_url": settings.redis_url, "broker_transport_options": {}}
-    url, _, query = settings.redis_url.partition("?")
+        return {"broker_url": redis_address(settings), "broker_transport_options": {}}
+    url, _, query = redis_address(settings).partition("?")
     files = {name: value for name, value in parse_qsl(query) if name in TLS_FILES}
     # Explicit: kombu's own default for `rediss://` is not to look at the certificate.
     tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **files}

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     database_url: str = Field("postgresql://localhost/manna", repr=False)
     """PostgreSQL; any driver suffix, asyncpg is used. libpq's `sslmode`, `sslrootcert`, `sslcert`, `sslkey` count."""
     redis_url: str = Field("redis://localhost:6379/0", repr=False)
-    """Broker, leases and limits: `redis://`, `rediss://`, or `sentinel://…?master=NAME`."""
+    """Broker, leases and limits: `redis://`, `rediss://`, `sentinel://…?master=NAME`; a user alone takes a secret."""
     broker_url: str = Field("", repr=False)
     """RabbitMQ for the messages in place of Redis: `amqp://`, `amqps://`; Redis keeps leases and limits."""
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
@@ -188,6 +188,8 @@ class Settings(BaseSettings):
     """Where a worker serves its metrics, a port for each worker of a host; 0 is nowhere."""
     metrics_host: str = "127.0.0.1"
     """The address that it listens on for them; a container needs 0.0.0.0."""
+    otel_traces_exporter: Literal["none", "otlp"] = "none"
+    """`otlp` sends traces to OpenTelemetry's collector; the other `OTEL_…` variables are the library's own."""
 
     database_pooler: Literal["none", "pgbouncer"] = "none"
     """`pgbouncer` behind PgBouncer in transaction mode: no prepared statements, time-outs by role."""

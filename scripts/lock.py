@@ -7,7 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {
     "locks/runtime.txt": ("pyproject.toml",),
-    "locks/dev.txt": ("pyproject.toml", "--extra", "devstack", "--group", "dev", "--group", "docs"),
+    # The container's: whoever deploys it chooses by settings, not by what is installed.
+    "locks/image.txt": ("pyproject.toml", "--extra", "aws", "--extra", "otel"),
+    "locks/dev.txt": ("pyproject.toml", "--extra", "devstack", "--extra", "otel", "--group", "dev", "--group", "docs"),
     # Of the project itself nothing is in it: only what the benchmark's peers need.
     "locks/bench.txt": ("--group", "bench"),
 }

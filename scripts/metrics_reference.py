@@ -25,8 +25,8 @@ FLEET = """
 ## The fleet's state
 
 From the database and Redis, read at most every 15 seconds; every web process says the same, so take `max` over
-instances. Freshness is read from a sample of about 100,000 Items. The age of a queue is known while its oldest message
-is one that our publisher sent; beat's own tell no time.
+instances. Freshness is read from a sample of about 100,000 Items. A message is as old as its sender says: the oldest of
+a queue is missing while its sender was none of ours.
 """
 PROCESS = """
 ## What a process counts

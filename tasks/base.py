@@ -1,6 +1,7 @@
 """The single edge between Celery's threads and the process's event loop. It knows no task."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any
 
 import structlog
@@ -9,6 +10,7 @@ from celery import Task
 from core.broker.messages import Message
 from core.process import current_process
 from core.resources import Resources
+from core.telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -28,9 +30,17 @@ class AsyncTask(Task):  # type: ignore[misc]  # Celery publishes no types
     reject_on_worker_lost = True
 
     def run_async(self, use_case: UseCase) -> None:
-        """Run the use case and wait for it."""
-        with structlog.contextvars.bound_contextvars(task=self.name, task_id=self.request.id):
+        """Run the use case and wait for it, in the trace that the message came with, if any."""
+        bound = structlog.contextvars.bound_contextvars(task=self.name, task_id=self.request.id)
+        with bound, self._trace():
             current_process().run(use_case, float(self.app.conf.manna_time_limit))
+
+    def _trace(self) -> AbstractContextManager[None]:
+        parent = self.request.get(tracing.TRACEPARENT)
+        if parent is None:
+            return tracing.OFF
+        name, kind = f"process {self.name}", tracing.Kind.CONSUMER
+        return tracing.span(name, kind, parent=parent, task_id=self.request.id)
 
 
 def options(message: type[Message]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from core.resources import Resources
 from core.settings import Settings
 from core.telemetry.fleet import Fleet
 from core.telemetry.metrics import install_metrics
+from core.telemetry.tracing import close_tracing, install_tracing
 from core.webhooks.inbox import Inbox
 from web.limits import Counter
 from web.middleware.refusals import RefusalLog
@@ -102,7 +103,9 @@ async def open_services(resources: Resources) -> AsyncIterator[Services]:
         ConfigurationError: production without a signing key, or one that is too short.
     """
     install_metrics()
+    install_tracing(resources.settings, "manna-web")
     async with AsyncExitStack() as stack:
+        stack.callback(close_tracing)
         signing_keys = LiveSigningKeys(resources.settings)
         inbox = Inbox(resources)
         stack.push_async_callback(inbox.idle)

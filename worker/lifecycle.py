@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,14 @@ import structlog
 from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 
+from core.broker.publisher import SENT_AT
 from core.broker.rabbitmq import ping_broker
 from core.errors import MannaError
 from core.process import close_process, open_process, preflight
 from core.redis_connection import open_blocking_redis, open_redis, ping_redis
 from core.settings import Settings
 from core.telemetry.metrics import install_metrics
+from core.telemetry.tracing import close_tracing, install_tracing
 from worker.beat import LedScheduler
 from worker.leadership import Leadership
 from worker.metrics import forget_child, serve_metrics
@@ -29,17 +32,17 @@ def connect(settings: Settings) -> None:
     def start(sender: Any = None, **_: Any) -> None:
         prefork = issubclass(getattr(sender, "pool_cls", object), PreforkPool)
         # The children open their own; what is wrong with the settings shall still show here, and once.
-        or_exit(lambda: preflight(settings) if prefork else open_process(settings))
+        or_exit(lambda: preflight(settings) if prefork else _open(settings))
         or_exit(lambda: ends.append(serve_metrics(settings, prefork=prefork)))
 
     def start_child(**_: Any) -> None:
         if settings.metrics_port:
             install_metrics()
-        or_exit(lambda: open_process(settings))
+        or_exit(lambda: _open(settings))
 
     def stop_child(pid: int = 0, **_: Any) -> None:
         forget_child(pid)
-        close_process()
+        _close()
 
     def start_beat(sender: Any = None, **_: Any) -> None:
         or_exit(lambda: asyncio.run(_preflight(settings)))
@@ -49,13 +52,31 @@ def connect(settings: Settings) -> None:
     def stop(**_: Any) -> None:
         while ends:
             ends.pop()()
-        close_process()
+        _close()
 
+    signals.before_task_publish.connect(_date, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_init.connect(start_child, weak=False)
     signals.beat_init.connect(start_beat, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
     signals.worker_process_shutdown.connect(stop_child, weak=False)
+
+
+def _date(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    # Beat's messages tell how long they have waited, as the publisher's do.
+    if headers is not None:
+        headers.setdefault(SENT_AT, time.time())
+
+
+def _open(settings: Settings) -> None:
+    # After a fork, for its thread does not live through one; before the loop, whose first line may be traced.
+    install_tracing(settings, "manna-worker")
+    open_process(settings)
+
+
+def _close() -> None:
+    close_process()
+    close_tracing()
 
 
 async def _preflight(settings: Settings) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from uuid import UUID
 
 import structlog
@@ -13,12 +14,14 @@ from kombu.exceptions import OperationalError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core.broker.messages import ConsumeAudit, Message, SyncItem
+from core.broker.coalesced import leave_traces
+from core.broker.messages import ConsumeAudit, Message, SyncItem, SyncItems
 from core.broker.rabbitmq import is_rabbitmq
 from core.broker.transport import celery_settings
 from core.locking.redis_lock import item_lease, keys_of
 from core.models import SyncTrigger
 from core.settings import Settings
+from core.telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -27,6 +30,8 @@ AUDIT_WAKE_SECONDS = 5
 AUDIT_WAKE_DELAY_SECONDS = 0.5
 AUDIT_WAKE_KEY = "audit:awake"
 SENT_AT = "manna_sent_at"
+# What is traced: wake-ups are for everybody and belong to nobody's trace.
+SYNCS = (SyncItem, SyncItems)
 
 
 class Publisher:
@@ -46,25 +51,34 @@ class Publisher:
         self._audit_timer: asyncio.TimerHandle | None = None
         self._audit_wake: asyncio.Task[None] | None = None
 
-    async def publish(self, message: Message) -> bool:
-        """Send a message and tell whether the broker has it. Never raises: the work is in the database as well."""
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._thread, self._send, message)
-        except (OperationalError, OSError, RedisError, AMQPError) as error:
-            log.warning("publish_failed", message=message.wire_name, error=type(error).__name__)
-            return False
-        return True
+    async def publish(self, message: Message, traces: Sequence[str] = ()) -> bool:
+        """Send a message and tell whether the broker has it. Never raises: the work is in the database as well.
 
-    async def publish_once(self, item_id: UUID, trigger: SyncTrigger) -> bool:
+        `traces` are what led to it: the first goes on through the message, the others are linked to.
+        """
+        if not isinstance(message, SYNCS):
+            return await self._publish(message)
+        name, kind, parent = f"send {message.wire_name}", tracing.Kind.PRODUCER, next(iter(traces), None)
+        with tracing.span(name, kind, parent=parent, links=traces[1:], queue=message.queue.value):
+            return await self._publish(message)
+
+    async def publish_once(self, item_id: UUID, trigger: SyncTrigger, traces: Sequence[str] = ()) -> bool:
         """Send one `sync.item` unless one waits already: a burst of notices is one message."""
-        return await self.publish_each_once([item_id], trigger)
+        return await self.publish_each_once([item_id], trigger, {item_id: traces})
 
-    async def publish_each_once(self, item_ids: Sequence[UUID], trigger: SyncTrigger) -> bool:
-        """Send one `sync.item` for each Item that none waits for, and tell whether the broker has all of them."""
-        is_sent = True
-        for item_id in await self._flag(item_ids):
-            is_sent &= await self.publish(SyncItem(item_id, trigger))
+    async def publish_each_once(
+        self, item_ids: Sequence[UUID], trigger: SyncTrigger, traces: Mapping[UUID, Sequence[str]] | None = None
+    ) -> bool:
+        """Send one `sync.item` for each Item that none waits for, and tell whether the broker has all of them.
+
+        `traces` are what led to each; those of an Item whose message waits already are left for its sync to link to.
+        """
+        is_sent, told = True, traces or {}
+        flagged = await self._flag(item_ids)
+        for item_id in flagged:
+            is_sent &= await self.publish(SyncItem(item_id, trigger), told.get(item_id, ()))
+        for item_id in {item_id for item_id in told if told[item_id]}.difference(flagged):
+            await leave_traces(self._redis, item_id, told[item_id])
         return is_sent
 
     async def _flag(self, item_ids: Sequence[UUID]) -> list[UUID]:
@@ -79,6 +93,15 @@ class Publisher:
             return list(item_ids)
         return [item_id for item_id, is_new in zip(item_ids, flagged, strict=True) if is_new]
 
+    async def _publish(self, message: Message) -> bool:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, copy_context().run, self._send, message)
+        except (OperationalError, OSError, RedisError, AMQPError) as error:
+            log.warning("publish_failed", message=message.wire_name, error=type(error).__name__)
+            return False
+        return True
+
     def wake_audit_soon(self) -> None:
         """Wake the audit consumer in a moment, once for all that is committed until then.
 
@@ -86,7 +109,8 @@ class Publisher:
         """
         if self._audit_timer is None:
             loop = asyncio.get_running_loop()
-            self._audit_timer = loop.call_later(AUDIT_WAKE_DELAY_SECONDS, self._wake_audit_now)
+            # In a context of its own: it is for everybody, and must not log with the ids of whoever came first.
+            self._audit_timer = loop.call_later(AUDIT_WAKE_DELAY_SECONDS, self._wake_audit_now, context=Context())
 
     def _wake_audit_now(self) -> None:
         self._audit_timer = None
@@ -112,6 +136,8 @@ class Publisher:
 
     def _send(self, message: Message) -> None:
         # When it was sent, for whoever looks how long the oldest message of a queue has waited.
-        headers = {SENT_AT: time.time()}
+        headers: dict[str, float | str] = {SENT_AT: time.time()}
+        if isinstance(message, SYNCS) and (traceparent := tracing.current()):
+            headers[tracing.TRACEPARENT] = traceparent
         options = {"queue": message.queue.value, "ignore_result": True, "headers": headers, **self._sending}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)

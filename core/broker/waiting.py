@@ -14,10 +14,7 @@ from core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue's depth, and for how many seconds its oldest message waits; None when that is not told.
-
-    Beat's messages do not tell it, nor does RabbitMQ.
-    """
+    """A queue's depth, and for how many seconds its oldest message waits; None where that is not told, by RabbitMQ."""
 
     messages: int
     oldest_seconds: float | None

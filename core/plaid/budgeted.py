@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core.errors import RetryLaterError
 from core.plaid.client import PlaidClient
 from core.plaid.limits import Budget, Priority
+from core.telemetry import tracing
 
 RATE_LIMIT = "RATE_LIMIT_EXCEEDED"
 
@@ -27,7 +28,8 @@ class BudgetedPages:
         """
         await self._pay()
         try:
-            return await self.plaid.transactions_sync(access_token, cursor, self._pay)
+            with tracing.span("fetch page", tracing.Kind.CLIENT, is_first=cursor is None):
+                return await self.plaid.transactions_sync(access_token, cursor, self._pay)
         except RetryLaterError as error:
             if error.error_type == RATE_LIMIT:
                 await self.budget.refused(self.item_key, retry_after=error.retry_after)

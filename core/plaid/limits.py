@@ -7,6 +7,7 @@ docs/explanation/outbound-budget.md, why it is so in docs/adr/0014-outbound-budg
 import asyncio
 from bisect import insort
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 import structlog
@@ -113,7 +114,7 @@ class Budget:
         insort(self._waiting, waiter, key=lambda other: other.priority)
         self._wake.set()
         if self._server is None or self._server.done():
-            self._server = loop.create_task(self._serve())
+            self._server = loop.create_task(self._serve(), context=Context())
         try:
             await waiter.turn
         finally:

@@ -13,6 +13,7 @@ class SecretName(StrEnum):
     JWT_SIGNING_KEYS_PREVIOUS = "jwt_signing_keys_previous"
     AUDIT_SIGNING_KEY = "audit_signing_key"
     AUDIT_ALERT_WEBHOOK_SECRET = "audit_alert_webhook_secret"  # noqa: S105 - the name, not the secret
+    REDIS_PASSWORD = "redis_password"  # noqa: S105 - the name, not the password
     PLAID_SECRET = "plaid_secret"  # noqa: S105 - the name, not the secret
 
 

@@ -23,6 +23,7 @@ from core.sync.quarantine import is_unstorable, keep_rejected, sift
 from core.sync.runs import OpenRun
 from core.sync.schedule import seconds_until_next
 from core.sync.staging import Staged, move_staged, stage_pages, unstage
+from core.telemetry import tracing
 
 # Beyond this many pages (10,000 transactions) the rows are made before the transaction that shows them.
 STAGED_PAGES = 20
@@ -120,13 +121,14 @@ async def commit_run(resources: Resources, run: OpenRun, pages: Pages) -> None:
     """
     interval = resources.settings.sync_interval_seconds
     commit = Commit(run, pages, seconds_until_next(run.item, pages.update_status, run.started_at, interval))
-    try:
-        await _store(resources, commit)
-    except DBAPIError as error:
-        if not is_unstorable(error):
-            raise
-        await _store_sifted(resources, commit)
     work = Work(pages.count, pages.added, pages.modified, pages.removed, pages.restarts)
+    with tracing.span("commit", pages=work.pages, added=work.added, modified=work.modified, removed=work.removed):
+        try:
+            await _store(resources, commit)
+        except DBAPIError as error:
+            if not is_unstorable(error):
+                raise
+            await _store_sifted(resources, commit)
     run.outcome = Outcome.committed(work)
 
 

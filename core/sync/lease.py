@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from core.broker.coalesced import leave_traces, take_traces
 from core.locking import DistributedLock
 from core.models import SyncTrigger
 from core.resources import Resources
+from core.telemetry import tracing
 
 
 @asynccontextmanager
@@ -19,9 +21,13 @@ async def lease_item(
     """
     lease = resources.lease(item_id)
     if not await lease.try_acquire(leave_notice=trigger.is_notice):
+        if trigger.is_notice and (trace := tracing.current()):
+            await leave_traces(resources.redis, item_id, [trace])
         yield None
         return
     try:
+        if tracing.is_traced():
+            tracing.link(await take_traces(resources.redis, item_id))
         yield lease
     finally:
         await lease.release()

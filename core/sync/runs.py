@@ -22,6 +22,7 @@ from core.sync.breaker import count_failure, open_breakers
 from core.sync.health import health_after
 from core.sync.outcome import Outcome
 from core.sync.token_settlement import explained
+from core.telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -49,7 +50,12 @@ async def open_run(resources: Resources, item_id: UUID, trigger: SyncTrigger) ->
     Raises:
         NotFoundError: no such Item, or one whose access is gone for good.
     """
-    return await resources.together(open_runs, (item_id, trigger))
+    run = await resources.together(open_runs, (item_id, trigger))
+    if not run.is_held_back:
+        # For every line and span from here to the end of the sync, which is a task of its own.
+        structlog.contextvars.bind_contextvars(run_id=str(run.id))
+        tracing.note(run_id=str(run.id))
+    return run
 
 
 async def open_runs(database: Database, asked: Sequence[tuple[UUID, SyncTrigger]]) -> list[OpenRun | Exception]:

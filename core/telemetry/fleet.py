@@ -19,7 +19,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.broker.rabbitmq import is_rabbitmq
 from core.broker.waiting import read_waiting
-from core.encryption.keyring import current_keyring
 from core.identity import first_id_at
 from core.resources import Resources
 from core.sync.due import TICKED_KEY
@@ -48,7 +47,6 @@ class Family:
 
 
 READABLE = Family("manna_fleet_readable", "1 if this part of the state could be read.", ("part",))
-KEY_INFO = Family("manna_encryption_key_info", "1 for the id of the key that seals in this process.", ("key_id",))
 QUEUED = Family("manna_queue_messages", "Messages that wait, by queue.", ("queue",))
 OLDEST = Family("manna_queue_oldest_seconds", "How long the oldest message has waited, by queue.", ("queue",))
 IN_WORK = Family("manna_queue_unacked_messages", "Messages that workers have and have not finished.")
@@ -74,6 +72,13 @@ STATEMENTS = {
         SELECT coalesce(extract(epoch FROM now() - min(started_at)), 0) FROM sync_runs WHERE status = 'running'""",
     Family("manna_breaker_open", "1 for what is held back: institution:ID, or plaid for everything.", ("scope",)): """
         SELECT scope, 1 FROM circuit_breakers WHERE state = 'open'""",
+    Family("manna_database_lock_waits", "Database sessions that wait for a lock, a row's mostly."): """
+        SELECT count(*) FROM pg_locks AS wanted JOIN pg_stat_activity AS session USING (pid)
+        WHERE NOT wanted.granted AND session.datname = current_database()""",
+    Family("manna_database_lock_wait_oldest_seconds", "How long the longest of them has waited."): """
+        SELECT coalesce(extract(epoch FROM clock_timestamp() - min(wanted.waitstart)), 0)
+        FROM pg_locks AS wanted JOIN pg_stat_activity AS session USING (pid)
+        WHERE NOT wanted.granted AND session.datname = current_database()""",
     Family("manna_audit_outbox_events", "Audit events that wait to be sealed."): "SELECT count(*) FROM audit_outbox",
     Family("manna_audit_outbox_oldest_seconds", "How long the oldest of them has waited."): """
         SELECT greatest(0, coalesce(extract(epoch FROM now() - min(occurred_at)), 0)) FROM audit_outbox""",
@@ -101,7 +106,7 @@ SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY seconds
     ORDER BY event.id DESC LIMIT 2000
 ) AS waits WHERE seconds IS NOT NULL
 """
-FAMILIES = (*STATEMENTS, AGES, LAG, DISPATCHED, QUEUED, OLDEST, IN_WORK, KEY_INFO, READABLE)
+FAMILIES = (*STATEMENTS, AGES, LAG, DISPATCHED, QUEUED, OLDEST, IN_WORK, READABLE)
 
 
 class Fleet:
@@ -126,7 +131,7 @@ class Fleet:
         results = await asyncio.gather(*map(_attempt, parts.values()))
         families = [family for found in results if found is not None for family in found]
         readable = [((part,), float(found is not None)) for part, found in zip(parts, results, strict=True)]
-        return [*families, _family(KEY_INFO, [((_key_id(),), 1)]), _family(READABLE, readable)]
+        return [*families, _family(READABLE, readable)]
 
     async def _database(self) -> list[Metric]:
         async with self._resources.database.connection() as connection:
@@ -179,7 +184,3 @@ def _sample(row: Sequence[Any]) -> Sample:
 
 def _quantiles(values: Sequence[float] | None) -> list[Sample]:
     return [((name,), value) for name, value in zip(QUANTILES, values or (), strict=False)]
-
-
-def _key_id() -> str:
-    return current_keyring().primary.key_id

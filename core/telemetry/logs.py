@@ -9,6 +9,7 @@ from structlog.types import EventDict, Processor
 
 from core.settings import Environment
 from core.telemetry.redaction import redact
+from core.telemetry.tracing import add_trace_ids
 
 QUIET = {"asyncio": logging.WARNING, "httpx": logging.WARNING, "celery.redirected": logging.WARNING}
 
@@ -17,9 +18,20 @@ def _redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return redact(event)
 
 
+def _name_celery_task(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Give Celery's own lines about a task the fields that ours have."""
+    record = event.get("_record")
+    about = getattr(record, "data", None)
+    if isinstance(about, dict) and "id" in about:
+        event.setdefault("task_id", about["id"])
+        event.setdefault("task", about.get("name"))
+    return event
+
+
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,8 +57,10 @@ def configure_logs(environment: Environment, level: str = "INFO") -> None:
         render,
     ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_shared(), processors=final))
+    foreign = [*_shared(), _name_celery_task]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=final))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
     for name, at_least in QUIET.items():
         logging.getLogger(name).setLevel(at_least)
     structlog.configure(

@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from core.audit import counting
+from core.encryption.keyring import installed_keyring
 from core.models import SyncTrigger
 from core.plaid.limits import Budget
 from core.sync.outcome import Outcome
@@ -34,6 +35,7 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 SYNCS = "Syncs that ended; error_code is why one failed or was skipped."
 SYNC_SECONDS = "How long syncs took that were not skipped."
+KEY = "1 for the id of the key that seals in this process, 0 for one that did."
 CHANGES = "Plaid's changes that were committed."
 RESTARTS = "Page chains begun anew because the data changed meanwhile."
 AUDIT: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -87,6 +89,8 @@ class Metrics:
             name: Gauge(f"manna_plaid_budget_{name}", meaning, registry=registry, multiprocess_mode=mode)
             for name, mode, meaning in BUDGET_STATES
         }
+        self._key = Gauge("manna_encryption_key_info", KEY, ("key_id",), registry=registry, multiprocess_mode="livemax")
+        self._key_id: str | None = None
         self._budget: Budget | None = None
         self._counted = dict.fromkeys(self._budget_counts, 0)
         # A scrape comes in a thread of its own.
@@ -115,10 +119,11 @@ class Metrics:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take over what the budget says now."""
-        if self._budget is None:
-            return
+        """Take over what the keyring and the budget say now."""
         with self._lock:
+            self._show_key()
+            if self._budget is None:
+                return
             figures = self._budget.figures()
             for name, gauge in self._budget_states.items():
                 gauge.set(float(getattr(figures, name)))
@@ -127,9 +132,18 @@ class Metrics:
                 counter.inc(now - self._counted[name])
                 self._counted[name] = now
 
+    def _show_key(self) -> None:
+        if (keyring := installed_keyring()) is None:
+            return
+        key_id = keyring.primary.key_id
+        if self._key_id not in {None, key_id}:
+            self._key.labels(self._key_id).set(0)
+        self._key.labels(key_id).set(1)
+        self._key_id = key_id
+
 
 class _Refresh(Collector):
-    """Brings the budget's figures up to date before each scrape; has none of its own."""
+    """Brings the key's and the budget's figures up to date before each scrape; has none of its own."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,6 +1,6 @@
 """One transaction for as many deliveries as wait: remembered once, with its effect, and recorded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from core.identity import new_id
 from core.items.removal import request_removals
 from core.models import Account, ItemStatus, PlaidItem
 from core.plaid.webhook_verification import VerifiedWebhook
+from core.telemetry import tracing
 from core.webhooks.effects import SYNC, Effect, effect_of
 
 GONE = (ItemStatus.REVOKED, ItemStatus.REMOVED)
@@ -59,15 +60,19 @@ class Delivery:
     payload: dict[str, Any]
     proof: VerifiedWebhook
     effect: Effect
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of a batch: those that were new, those whose Item another holds locked, and what follows."""
+    """What became of a batch: those that were new, those whose Item another holds locked, and what follows.
+
+    `to_sync` has with each Item the traces of the webhooks that tell of it.
+    """
 
     new: set[Delivery]
     passed_over: set[Delivery]
-    to_sync: list[UUID]
+    to_sync: dict[UUID, list[str]]
     ends_access: bool
 
 
@@ -84,7 +89,7 @@ def read_delivery(body: bytes, proof: VerifiedWebhook) -> Delivery:
         raise WebhookRejectedError("the body is not a webhook") from None
     if b"\\u0000" in body:
         raise WebhookRejectedError("the body has a NUL character")
-    return Delivery(told, payload, proof, effect_of(told.webhook_type, told.webhook_code, payload))
+    return Delivery(told, payload, proof, effect_of(told.webhook_type, told.webhook_code, payload), tracing.current())
 
 
 async def keep_deliveries(connection: AsyncConnection, deliveries: Sequence[Delivery], *, wait: bool) -> Kept:
@@ -104,9 +109,20 @@ async def keep_deliveries(connection: AsyncConnection, deliveries: Sequence[Deli
     return Kept(
         set(new),
         set(deliveries).difference(free),
-        list(dict.fromkeys(item_id for effect, item_id in standing if effect.leads_to_sync)),
+        _to_sync(counted, items),
         any(effect.ends_access for effect, _ in standing),
     )
+
+
+def _to_sync(new: Iterable[Delivery], items: Mapping[str | None, Any]) -> dict[UUID, list[str]]:
+    found: dict[UUID, list[str]] = {}
+    for one in new:
+        item = items.get(one.told.item_id)
+        if one.effect.leads_to_sync and item is not None and item.status not in GONE:
+            traces = found.setdefault(item.id, [])
+            if one.traceparent is not None:
+                traces.append(one.traceparent)
+    return found
 
 
 def _told_again(deliveries: Sequence[Delivery], new: Sequence[Delivery]) -> list[Delivery]:

@@ -6,6 +6,7 @@ not per webhook, and the answer still comes after the commit that holds the deli
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from core.batching import Batched
@@ -27,7 +28,7 @@ class Inbox:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._keep = Batched(self._keep_many, largest=BATCH, at_once=1)
-        self._to_sync: dict[UUID, None] = {}
+        self._to_sync: dict[UUID, list[str]] = {}
         self._to_revoke = False
         self._publishing: asyncio.Task[None] | None = None
 
@@ -61,10 +62,11 @@ class Inbox:
     async def _commit(self, deliveries: Sequence[Delivery], *, wait: bool) -> Kept:
         async with self._resources.database.connection() as connection:
             kept = await keep_deliveries(connection, deliveries, wait=wait)
-        self._to_sync.update(dict.fromkeys(kept.to_sync))
+        for item_id, traces in kept.to_sync.items():
+            self._to_sync.setdefault(item_id, []).extend(traces)
         self._to_revoke |= kept.ends_access
         if self._publishing is None and (self._to_sync or self._to_revoke):
-            self._publishing = asyncio.create_task(self._publish())
+            self._publishing = asyncio.create_task(self._publish(), context=Context())
         return kept
 
     async def _publish(self) -> None:
@@ -74,7 +76,7 @@ class Inbox:
                     self._to_revoke = False
                     await self._resources.publisher.publish(RevokeItems())
                     continue
-                item_ids, self._to_sync = list(self._to_sync), {}
-                await self._resources.publisher.publish_each_once(item_ids, SyncTrigger.WEBHOOK)
+                traces, self._to_sync = self._to_sync, {}
+                await self._resources.publisher.publish_each_once(list(traces), SyncTrigger.WEBHOOK, traces)
         finally:
             self._publishing = None

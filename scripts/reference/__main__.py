@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from scripts.reference import capacity, commands, errors, messages, routes, tables
+from scripts.reference import capacity, commands, errors, messages, routes, surface, tables
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
-PAGES = (capacity, commands, errors, messages, routes, tables)
+PAGES = (capacity, commands, errors, messages, routes, surface, tables)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from celery import Celery
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import make_url
 
@@ -56,6 +57,21 @@ async def test_the_right_certificate_is_taken_by_both_libraries(redis_url, autho
             await ping_redis(redis, settings)
             await asyncio.to_thread(publish, settings)
             assert await redis.llen("maintenance") == 1
+
+
+async def test_a_user_without_a_password_gets_it_from_the_secrets(redis_url, monkeypatch):
+    async with Redis.from_url(redis_url) as admin:
+        await admin.acl_setuser("ops", enabled=True, passwords=["+p@ss/word:1"], keys=["*"], categories=["+@all"])
+        monkeypatch.setenv("REDIS_PASSWORD", "p@ss/word:1")
+        settings = settings_of(make_url(redis_url)._replace(username="ops", password=None))
+        async with open_redis(settings) as redis:
+            assert await redis.acl_whoami() == "ops"
+            await asyncio.to_thread(publish, settings)
+            assert await redis.llen("maintenance") == 1
+        monkeypatch.delenv("REDIS_PASSWORD")
+        with pytest.raises(ConfigurationError, match="the secret redis_password is missing"):
+            open_redis(settings)
+        await admin.acl_deluser("ops")
 
 
 # redis-py lets go of the transport of a failed handshake without closing it.

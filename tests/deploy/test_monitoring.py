@@ -36,6 +36,24 @@ def test_every_alert_asks_for_metrics_that_there_are():
         assert metrics_in(rule["expr"]) <= known, name
 
 
+def test_the_dashboard_is_whole():
+    """As far as can be told without Grafana, which is not to be had where this was written."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = [tuple(panel["gridPos"][key] for key in "xywh") for panel in panels]
+    cells = [(x + dx, y + dy) for x, y, w, h in taken for dx in range(w) for dy in range(h)]
+    assert len(set(cells)) == len(cells), "panels lie on each other"
+    assert max(x for x, _ in cells) < 24
+    for panel in panels:
+        assert panel["title"]
+        assert panel["type"] in {"row", "stat", "timeseries"}
+        if panel["type"] != "row":
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert panel["fieldConfig"]["defaults"]["unit"]
+            assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+
+
 def test_the_dashboard_asks_for_metrics_that_there_are():
     assert set().union(*map(metrics_in, queries())) <= names()
     assert len(queries()) > 20
@@ -54,6 +72,8 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
         page = ROOT / rule["annotations"]["runbook"]
         assert page.read_text().startswith(f"# {name}\n")
         assert f"[{name}]({page.name})" in index
+        # What `make docs` makes of that page, below wherever it is served.
+        assert rule["annotations"]["runbook_url"] == f"{{{{ $externalLabels.docs_url }}}}/runbooks/{page.stem}.html"
 
 
 def test_every_command_of_a_runbook_is_one_that_there_is():

@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -149,6 +150,41 @@ def test_workers_serve_their_metrics_where_prometheus_may_read_them():
         env = {one["name"]: one.get("value") for one in container(name)["env"]}
         assert env["METRICS_PORT"] == str(container(name)["ports"][0]["containerPort"])
         assert {"protocol": "TCP", "port": int(env["METRICS_PORT"])} in allowed["ports"]
+
+
+MONITORING = ROOT / "deploy" / "kubernetes" / "components" / "monitoring"
+
+
+def test_every_process_that_counts_is_found_by_its_annotations_and_by_the_operators_monitors():
+    templates = {
+        one["metadata"]["name"]: one["spec"]["template"]["metadata"] for one in OBJECTS if one["kind"] == "Deployment"
+    }
+    ports = {name: container(name)["ports"][0] for name in ("web", "worker", "audit")}
+    for name, port in ports.items():
+        assert templates[name]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
+    monitors = list(yaml.safe_load_all((MONITORING / "pod-monitors.yaml").read_text()))
+    found = {}
+    for spec in (one["spec"] for one in monitors if one["kind"] == "PodMonitor"):
+        (endpoint,) = spec["podMetricsEndpoints"]
+        selector = spec["selector"]
+        named = selector["matchLabels"].get("app.kubernetes.io/name")
+        for name in [named] if named else selector["matchExpressions"][0]["values"]:
+            found[name] = endpoint["port"]
+    assert found == {name: port["name"] for name, port in ports.items()}
+
+
+@pytest.mark.extras("kubectl")
+def test_kubectl_renders_the_example_with_the_monitors(tmp_path):
+    # Beside the others: Kustomize loads nothing from outside its root's parents.
+    shutil.copytree(ROOT / "deploy" / "kubernetes", tmp_path / "kubernetes")
+    own = tmp_path / "kubernetes" / "overlays" / "production" / "kustomization.yaml"
+    own.write_text(own.read_text() + "components: [../../components/monitoring]\n")
+    command = ["kubectl", "kustomize", str(own.parent)]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(rendered) if one["kind"] == "PodMonitor"] == [
+        "manna-web",
+        "manna-worker",
+    ]
 
 
 def test_the_how_to_names_every_secret():

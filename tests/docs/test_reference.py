@@ -31,6 +31,13 @@ def test_every_test_that_a_promise_names_exists(page):
     assert [(path, name) for path, name in named if name not in names_in(ROOT / path)] == []
 
 
+def test_every_threat_is_attacked_by_a_test():
+    rows = (DOCS / "explanation" / "threat-model.md").read_text("utf-8").split("## Threats")[1].split("##")[0]
+    threats = [line for line in rows.splitlines() if line.startswith("| ")][1:]
+    assert len(threats) > 20
+    assert [line for line in threats if not re.search(r"`tests/[\w/]+\.py::\w+` *\|$", line)] == []
+
+
 def test_a_page_has_a_title_closes_its_blocks_and_names_nobody_s_machine():
     for page in DOCS.rglob("*.md"):
         text = page.read_text("utf-8")

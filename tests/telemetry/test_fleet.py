@@ -1,6 +1,8 @@
 """The fleet's state, as one page tells it."""
 
+import asyncio
 import subprocess
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from core.identity import first_id_at, new_id
 from core.items.registration import NewItem, register_items
 from core.models import SyncTrigger
 from core.resources import open_resources
+from core.sync.due import TICKED_KEY
 from core.sync.replay import Selection, create_replay
 from core.telemetry.fleet import FAMILIES, Fleet
 from devstack.places import free_port
@@ -105,6 +108,43 @@ async def test_the_page_tells_the_state_and_no_ids(metrics, read, settings, reso
     assert found["manna_fleet_readable", "part=database"] == found["manna_fleet_readable", "part=redis"] == 1
     for private in (*map(str, item_ids), "itm1", "usr1", "access-sandbox"):
         assert private not in page
+
+
+async def test_what_waits_and_what_is_under_way_is_told(metrics, read, settings, resources):
+    many = [NewItem("usr1", f"itm{number}", "access-sandbox-1", "ins_1") for number in range(2)]
+    item_ids = await register_items(resources.database, many, "operator:test")
+    await run(resources, "UPDATE plaid_items SET parked_at = now() WHERE id = :id", id=item_ids[0])
+    await run(resources, "UPDATE audit_outbox SET occurred_at = now() - interval '90 s'")
+    await run(
+        resources,
+        "INSERT INTO sync_runs (id, item_id, trigger, status, started_at)"
+        " VALUES (:id, :item_id, 'manual', 'running', now() - interval '70 s')",
+        id=uuid4(),
+        item_id=item_ids[1],
+    )
+    await run(resources, "UPDATE plaid_items SET error_code = 'INVALID_FIELD' WHERE id = :id", id=item_ids[1])
+    await create_replay(resources, Selection(ids=(item_ids[1],)), "operator:jo")
+    await resources.redis.set(TICKED_KEY, int(time.time()) - 40)
+    await resources.redis.hset("unacked", "tag", "{}")
+    lock = text("SELECT FROM plaid_items WHERE id = :id FOR UPDATE")
+    async with resources.database.connection() as holder, resources.database.connection() as waiting:
+        await holder.execute(lock, {"id": item_ids[0]})
+        wanted = asyncio.ensure_future(waiting.execute(lock, {"id": item_ids[0]}))
+        async with resources.database.connection() as watching:
+            while not await watching.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+                await watching.execute(text("SELECT pg_sleep(0.02)"))
+        found = read(await fetch(settings, resources))
+        await holder.rollback()
+        await wanted
+    assert found["manna_database_lock_waits",] == 1
+    assert found["manna_database_lock_wait_oldest_seconds",] > 0
+    assert found["manna_items_parked",] == 1
+    assert found["manna_runs_running",] == 1
+    assert 70 <= found["manna_runs_oldest_seconds",] < 400
+    assert 90 <= found["manna_audit_outbox_oldest_seconds",] < 400
+    assert 40 <= found["manna_dispatch_age_seconds",] < 400
+    assert found["manna_queue_unacked_messages",] == 1
+    assert found["manna_replays_open", "status=running"] == 1
 
 
 @pytest.mark.extras("promtool")

@@ -1,6 +1,8 @@
 """What a process counts, and where it is served."""
 
+import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,20 +11,23 @@ from urllib.request import urlopen
 
 import pytest
 from prometheus_client import generate_latest
+from redis.asyncio import Redis
+from sqlalchemy import text
 
-from core.audit.counting import ALERTS, SEALED, count
+from core.audit.counting import ALERTS, ALERTS_UNDELIVERED, CHECKPOINTS_SIGNED, CONTEXT_DROPPED, SEALED, count
 from core.broker.messages import SyncItem
-from core.encryption import EncryptionKeyProvider
-from core.errors import OperatorMustActError
+from core.encryption import EncryptionKeyProvider, Keyring, current_keyring, install_keyring
+from core.errors import OperatorMustActError, RestartPaginationError, RetryLaterError
 from core.items.registration import NewItem, register_items
 from core.models import SyncTrigger
-from core.plaid.limits import Priority
+from core.plaid.limits import Budget, Limits, Priority, Scope
 from core.sync.due import claim_due
 from core.telemetry.metrics import exposed, word
 from devstack.places import free_port
 from devstack.processes import open_supervisor
-from scripts.metrics_reference import PAGE, page
+from scripts.metrics_reference import PAGE, names, page
 from tasks.sync_item import sync_one
+from tests.conftest import ROOT
 from tests.integration.plaid_script import PlaidScript, transaction
 from tests.integration.plaid_script import page as plaid_page
 
@@ -59,6 +64,81 @@ async def test_each_sync_is_counted_by_how_it_ended(metrics, read, resources):
     assert found["manna_sync_duration_seconds_count", "outcome=succeeded", "trigger=webhook"] == 1
 
 
+class Overtaken:
+    """Plaid, and a rival that commits while it answers."""
+
+    def __init__(self, resources, item_id):
+        self._resources = resources
+        self._item_id = item_id
+
+    async def transactions_sync(self, _token, _cursor):
+        async with self._resources.database.connection() as connection:
+            move = text("UPDATE plaid_items SET version = version + 1 WHERE id = :id")
+            await connection.execute(move, {"id": self._item_id})
+        return plaid_page([transaction("a")])
+
+
+async def test_restarts_and_version_conflicts_are_counted(metrics, read, resources):
+    (item_id,) = await register_items(resources.database, [NewItem("u", "i", "access-sandbox-1")], "operator:test")
+    changed = RestartPaginationError("TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION")
+    await sync_one(
+        replace(resources, plaid=PlaidScript(changed, changed, plaid_page())), item_id, SyncTrigger.SCHEDULED
+    )
+    await sync_one(replace(resources, plaid=Overtaken(resources, item_id)), item_id, SyncTrigger.REPLAY)
+    found = read(generate_latest(exposed(metrics)).decode())
+    assert found["manna_sync_restarts_total",] == 2
+    assert found["manna_syncs_total", "error_code=VERSION_CONFLICT", "outcome=skipped", "trigger=replay"] == 1
+
+
+async def test_the_key_that_seals_is_told_and_the_one_before_it_no_more(metrics, read, resources):
+    old = current_keyring()
+    read(generate_latest(exposed(metrics)).decode())
+    install_keyring(Keyring.of(os.urandom(32)))
+    new = current_keyring()
+    found = read(generate_latest(exposed(metrics)).decode())
+    install_keyring(old)
+    assert found["manna_encryption_key_info", f"key_id={new.primary.key_id}"] == 1
+    assert found["manna_encryption_key_info", f"key_id={old.primary.key_id}"] == 0
+
+
+async def test_the_budgets_figures_move_with_its_calls(metrics, read, resources):
+    def told(budget):
+        metrics.follow(budget)
+        return read(generate_latest(exposed(metrics)).decode())
+
+    # A window of half a second: the second call for the Item waits for the next one.
+    patient = Budget(resources.redis, Limits(per_item=1, per_client=1000, window_seconds=0.5))
+    await patient.spend("i1", Priority.URGENT)
+    second = asyncio.ensure_future(patient.spend("i1", Priority.URGENT))
+    await asyncio.sleep(0)
+    assert told(patient)["manna_plaid_budget_waiting",] == 1
+    await second
+    await patient.refused("i1", Scope.CLIENT)
+    await patient.spend("i2", Priority.URGENT)
+    found = told(patient)
+    await patient.close()
+    assert found["manna_plaid_budget_waiting",] == 0
+    assert found["manna_plaid_calls_waited_total",] >= 1
+    assert found["manna_plaid_calls_refused_total",] == 1
+    assert found["manna_plaid_budget_adapted_share",] < 1
+    assert found["manna_plaid_budget_remaining_share",] < 1
+    assert found["manna_plaid_budget_alone",] == 0
+
+
+async def test_a_budget_without_redis_says_so_and_counts_what_it_turns_away(metrics, read, settings):
+    away = Redis(port=free_port())
+    budget = Budget(away, Limits(per_item=1, per_client=100_000), patience_seconds=0)
+    await budget.spend("i1", Priority.URGENT)
+    with pytest.raises(RetryLaterError):
+        await budget.spend("i1", Priority.URGENT)
+    metrics.follow(budget)
+    found = read(generate_latest(exposed(metrics)).decode())
+    await budget.close()
+    await away.aclose()
+    assert found["manna_plaid_budget_alone",] == 1
+    assert found["manna_plaid_calls_postponed_total",] == 1
+
+
 async def test_the_budget_is_shown_as_it_is_at_the_scrape(metrics, read, resources):
     metrics.follow(resources.budget)
     await resources.budget.spend("i1", Priority.URGENT)
@@ -71,9 +151,14 @@ async def test_the_budget_is_shown_as_it_is_at_the_scrape(metrics, read, resourc
 def test_the_audit_logs_counts_arrive(metrics, read):
     count(SEALED, 7)
     count(ALERTS, rule="burst", severity="high")
+    for name in (CHECKPOINTS_SIGNED, CONTEXT_DROPPED, ALERTS_UNDELIVERED):
+        count(name, 2)
     found = read(generate_latest(exposed(metrics)).decode())
     assert found["manna_audit_events_sealed_total",] == 7
     assert found["manna_audit_alerts_total", "rule=burst", "severity=high"] == 1
+    assert found["manna_audit_checkpoints_signed_total",] == 2
+    assert found["manna_audit_context_fields_dropped_total",] == 2
+    assert found["manna_audit_alerts_undelivered_total",] == 2
 
 
 def test_what_is_no_code_becomes_no_time_series():
@@ -83,6 +168,12 @@ def test_what_is_no_code_becomes_no_time_series():
         "OTHER",
         "OTHER",
     ]
+
+
+def test_every_metric_is_asked_for_by_a_test():
+    asked = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    known = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names()}
+    assert sorted(name for name in known if not re.search(rf'\["{name}(_count)?"', asked)) == []
 
 
 def test_the_reference_page_says_what_the_code_says():
