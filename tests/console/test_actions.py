@@ -97,6 +97,24 @@ async def test_a_replay_is_looked_at_begun_watched_stopped_and_resumed(operator,
     assert actors == [{"actor": "token:ops"}]
 
 
+async def test_a_replay_takes_set_aside_items_and_from_recorded_pages_only_those_that_have_some(operator, press):
+    item_ids = await register(operator, new_item(1), new_item(2))
+    await fail(operator, item_ids[0], "INVALID_FIELD", "INVALID_REQUEST", status="error")
+    await fail(operator, item_ids[1], "INVALID_FIELD", "INVALID_REQUEST")
+    asked = "/console/replays/new?error_code=INVALID_FIELD&item_status=error"
+    assert "1 Item would be synced again" in text_of(await operator.get(asked))
+    recorded = text_of(await operator.get(f"{asked}&from_journal=true"))
+    assert "No failing Item fits" in recorded
+    assert "Pages must have been recorded" in recorded
+    # As the dry run's own form says it.
+    fields = {"error_code": "INVALID_FIELD", "item_status": "error"}
+    assert (await press(asked, "/console/replays", **fields, from_journal="True")).status_code == 404
+    assert (await press(asked, "/console/replays", **fields, from_journal="False")).status_code == 303
+    chosen = await rows(operator, "SELECT item_id FROM replay_items")
+    assert chosen == [{"item_id": item_ids[0]}]
+    assert "item status set aside" in text_of(await operator.get("/console/replays"))
+
+
 async def test_a_replay_of_nothing_or_at_no_rate_is_refused(operator, press):
     assert "No failing Item fits" in text_of(await operator.get("/console/replays/new?error_code=NO_SUCH"))
     assert (await press("/console", "/console/replays", error_code="NO_SUCH")).status_code == 404

@@ -1,6 +1,6 @@
 """An operator's walk through the console in a real browser, and what axe-core says of every page on the way.
 
-With SCREENSHOTS=docs/images the pictures of the documentation are renewed.
+With SCREENSHOTS=FOLDER every page is pictured there on every screen; the documentation shows some of them.
 """
 
 import os
@@ -14,10 +14,11 @@ from playwright.async_api import async_playwright, expect
 from core.audit.proof import prove_chain
 from core.audit.sink import seal_outbox
 from core.items.reconciliation import reconcile_and_record
+from core.items.registration import NewItem
 from core.models import SyncTrigger
 from core.settings import load_settings
 from core.sync.replay import advance
-from tests.console.conftest import resources_of, rows
+from tests.console.conftest import register, resources_of, rows
 from tests.console.fleet import FAILING, populate, settle
 from tests.simulator import conftest as simulators
 from tests.web.conftest import opened
@@ -30,9 +31,13 @@ api, server, simulator = simulators.api, simulators.server, simulators.simulator
 CHROMIUM = "/usr/bin/chromium"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 SCREENS = {"light": (1280, 900), "dark": (1280, 900), "narrow": (390, 844)}
-# Of the other screens the pages that differ most: colours and widths are the same everywhere.
+# Of the other screens the pages that differ most: colours and widths are the same everywhere. Pictures: all.
 EVERYWHERE = ("overview", "item", "runs", "replay")
 PATIENCE_MS = 30_000
+# Names as long as any may be: nothing of Plaid's or ours bounds them but the column.
+UNSYNCED = NewItem(
+    "customer-" + "a-long-name-" * 12, "item-" + "BxBXxLj1m4HMXBm9WZZmCWVbPjX16EHwv99vp" * 3, "access-1", "ins_1"
+)
 
 
 @pytest.fixture
@@ -84,7 +89,7 @@ async def test_an_operator_finds_the_failing_bank_replays_it_and_watches_it_succ
         # One of them, by keyboard alone.
         await page.get_by_role("row").nth(1).get_by_role("link").focus()
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Plaid or our own set-up refuses this")).to_be_visible()
+        await expect(page.get_by_text("Our Plaid account may not use this bank yet")).to_be_visible()
         await page.get_by_role("button", name="Sync now").click()
         await expect(page.get_by_role("status").first).to_contain_text("The sync is on its way")
 
@@ -97,6 +102,7 @@ async def test_an_operator_finds_the_failing_bank_replays_it_and_watches_it_succ
         await expect(page.get_by_role("heading", name=f"{len(site.ids[FAILING])} Items would be")).to_be_visible()
         await page.get_by_role("button", name=f"Replay {len(site.ids[FAILING])} Items").click()
         await expect(page.get_by_text("0 of 7 done")).to_be_visible()
+        await look(page, "progress", "light")
 
         # Beat's and the worker's part; the page brings itself up to date.
         resources = resources_of(site)
@@ -121,6 +127,7 @@ async def test_an_operator_finds_the_failing_bank_replays_it_and_watches_it_succ
 async def test_axe_finds_nothing_and_every_page_fits_its_screen(site, simulator, token_for):
     resources, item_id, compared = resources_of(site), site.ids[FAILING][0], site.ids["ins_109508"][0]
     simulator.control("faults/clear", fault_ids=site.faults[:1])
+    (unsynced,) = await register(site, UNSYNCED)
     await reconcile_and_record(resources, compared, "token:alice", repair=False)
     await prove_chain(resources.settings, resources.database, "token:alice")
     await seal_outbox(resources.database)
@@ -131,9 +138,12 @@ async def test_axe_finds_nothing_and_every_page_fits_its_screen(site, simulator,
         "overview": "/console",
         "items": "/console/items",
         "item": f"/console/items/{item_id}",
+        "unsynced": f"/console/items/{unsynced}",
+        "none": "/console/items?text=nobody",
         "runs": "/console/runs",
         "run": f"/console/runs/{failed['id']}",
         "replay": "/console/replays/new?error_code=INSTITUTION_REGISTRATION_REQUIRED",
+        "recorded": "/console/replays/new?error_code=INSTITUTION_REGISTRATION_REQUIRED&from_journal=true",
         "replays": "/console/replays",
         "audit": "/console/audit",
         "missing": "/console/nothing",
@@ -145,12 +155,16 @@ async def test_axe_finds_nothing_and_every_page_fits_its_screen(site, simulator,
             await page.goto(f"{site.address}/console/login")
             await look(page, "login", screen)
             await log_in(page, site, token_for(subject="alice"))
-            for name in paths if screen == "light" else EVERYWHERE:
+            for name in paths if screen == "light" or "SCREENSHOTS" in os.environ else EVERYWHERE:
                 await page.goto(site.address + paths[name])
                 await look(page, name, screen)
             if screen == "light":
                 await page.goto(f"{site.address}/console/items/{compared}")
                 await expect(page.get_by_text("0 of 30 transactions differed")).to_be_visible()
+            await page.context.clear_cookies()
+            await log_in(page, site, token_for("items:read", subject="junior"))
+            await page.goto(f"{site.address}/console/audit")
+            await look(page, "forbidden", screen)
 
 
 async def look(page, name, screen):

@@ -177,7 +177,13 @@ async def test_a_forged_forwarded_for_gains_nothing(few_requests):
             forged = f"203.0.113.{number}" if number % 2 else f"10.0.0.1, 2001:db8::{number:x}, unknown, [::1]:{number}"
             name = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP")[number % 4]
             statuses.append((await client.get("/nowhere", headers={name: forged})).status_code)
+        async with client.app.state.services.resources.database.connection() as connection:
+            recorded = await connection.execute(
+                text("SELECT event_type, actor, context ->> 'ip_address', count(*) FROM audit_outbox GROUP BY 1, 2, 3")
+            )
+            refused = [tuple(row) for row in recorded]
     assert statuses == [404] * 20 + [429] * 180
+    assert refused == [("auth:request:rate_limited", "ip:198.51.100.7", "198.51.100.7", 180)]
 
 
 async def test_behind_a_trusted_proxy_the_last_address_that_it_saw_counts(few_requests, monkeypatch):

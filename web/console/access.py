@@ -57,6 +57,7 @@ async def session_of(request: Request) -> Session | None:
         return None
     by_person = LIVE not in request.headers
     session = await find_session(services.resources.redis, word, services.signing_keys(), by_person=by_person)
+    request.state.session = session
     if session is not None:
         # What is refused from here on is recorded with who asked.
         request.state.principal = session.principal

@@ -80,7 +80,9 @@ def error_page(request: Request, status: int, detail: str, advice: str = "") -> 
         "advice": advice or ADVICE.get(status, ""),
         "request_id": getattr(request.state, "request_id", None),
     }
-    return render(request, "error.html", facts, status=status)
+    # Whoever is logged in keeps the ways out: another page, or another token.
+    session = getattr(request.state, "session", None)
+    return render(request, "error.html", facts, session=session, status=status)
 
 
 def problem_page(request: Request, problem: dict[str, Any], headers: dict[str, str]) -> Response:
