@@ -12,7 +12,7 @@ from devstack.stack import Stack, link_items, open_stack
 
 CHROMIUM = "/usr/bin/chromium"
 ITEMS, TRANSACTIONS = 12, 40
-SIZE = {"width": 1280, "height": 560}
+WIDTH, HEIGHT = 1280, 560
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
     with open_stack(with_flower=True) as stack, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         link_items(stack, ITEMS, TRANSACTIONS)
         _picture(page, stack, "/workers", "sync@", folder / "flower-workers.png")
         _picture(page, stack, "/tasks", "SUCCESS", folder / "flower-tasks.png")
