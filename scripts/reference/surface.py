@@ -24,6 +24,7 @@ async. Everything else below `core` may change with any release.
 class PlaidItem(Base, OptimisticLockMixin):
     plaid_access_token = Column(EncryptedString(255), nullable=False)
 
+
 success = await safe_cursor_update(session, plaid_item, new_cursor)
 ```
 """
