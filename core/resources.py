@@ -87,33 +87,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         secrets = SecretsRefresh(secrets_manager, partial(adopt_keyring, settings), strength_check(settings))
         secrets.start()
         stack.callback(secrets.stop)
-        secret, url = get_secret(SecretName.PLAID_SECRET) or "", secrets_manager.get_database_url()
-        database = open_database(settings, url, secrets_manager.look_up_database_password)
-        stack.push_async_callback(database.close)
-        await wait_for_database(database, settings)
-        load_rules(settings.audit_alert_rules)
-        install_policy(settings, database)
-        stack.callback(uninstall_policy)
+        database = await _open_database(stack, settings)
         keyring = await stack.enter_async_context(keyring_followed(database, settings))
-        redis = open_redis(settings)
-        stack.push_async_callback(redis.aclose)
-        await ping_redis(redis, settings)
-        await ping_broker(settings)
+        redis = await _open_redis(stack, settings)
         budget = Budget(redis, Limits.of(settings))
         stack.push_async_callback(budget.close)
         publisher = Publisher(settings, redis)
         stack.callback(publisher.close)
         memory = ByteBudget(settings.sync_memory_mb * 2**20)
-        plaid = PlaidClient(settings, secret, memory)
-        stack.callback(plaid.close)
-        secrets.follow(lambda values: partial(plaid.use_secret, values.get(SecretName.PLAID_SECRET) or secret))
+        plaid = _open_plaid(stack, settings, memory, secrets)
         await stack.enter_async_context(running(secrets.run(settings.secrets_refresh_seconds)))
-
-        scripts = PipelinedScripts(redis)
-
-        def lease(item_id: UUID) -> DistributedLock:
-            return DistributedLock(scripts, item_lease(item_id), ttl_seconds=settings.sync_lock_ttl_seconds)
-
         yield Resources(
             settings=settings,
             database=database,
@@ -121,13 +104,44 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             plaid=plaid,
             publisher=publisher,
             keyring=keyring,
-            lease=lease,
+            lease=partial(_lease_of, PipelinedScripts(redis), settings.sync_lock_ttl_seconds),
             slots=asyncio.Semaphore(settings.sync_concurrency),
             memory=memory,
             together=Together(database),
             budget=budget,
             secrets=secrets,
         )
+
+
+async def _open_database(stack: AsyncExitStack, settings: Settings) -> Database:
+    url = secrets_manager.get_database_url()
+    database = open_database(settings, url, secrets_manager.look_up_database_password)
+    stack.push_async_callback(database.close)
+    await wait_for_database(database, settings)
+    load_rules(settings.audit_alert_rules)
+    install_policy(settings, database)
+    stack.callback(uninstall_policy)
+    return database
+
+
+async def _open_redis(stack: AsyncExitStack, settings: Settings) -> Redis:
+    redis = open_redis(settings)
+    stack.push_async_callback(redis.aclose)
+    await ping_redis(redis, settings)
+    await ping_broker(settings)
+    return redis
+
+
+def _open_plaid(stack: AsyncExitStack, settings: Settings, memory: ByteBudget, secrets: SecretsRefresh) -> PlaidClient:
+    secret = get_secret(SecretName.PLAID_SECRET) or ""
+    plaid = PlaidClient(settings, secret, memory)
+    stack.callback(plaid.close)
+    secrets.follow(lambda values: partial(plaid.use_secret, values.get(SecretName.PLAID_SECRET) or secret))
+    return plaid
+
+
+def _lease_of(scripts: PipelinedScripts, ttl_seconds: float, item_id: UUID) -> DistributedLock:
+    return DistributedLock(scripts, item_lease(item_id), ttl_seconds=ttl_seconds)
 
 
 def adopt_keyring(settings: Settings, values: SecretValues) -> Callable[[], None]:

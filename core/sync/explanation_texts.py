@@ -156,14 +156,6 @@ OF_PLAIDS: dict[str, Texts] = {
     ),
 }
 OF_OURS: dict[str, Texts] = {
-    "ACCESS_TOKEN_LOST": (
-        "Plaid replaced the access token, and its answer with the new one never arrived or was never stored.",
-        "Have the user link the account anew: the old token is dead, and Plaid tells a new one once.",
-    ),
-    "ACCESS_TOKEN_REPLACED": (
-        "The access token had just been replaced; the new one was stored.",
-        "Nothing: it is tried again with the new one.",
-    ),
     "DECRYPTION_FAILED": (
         "The stored access token does not open with the keys that this process has.",
         "Put the key that sealed it into MANNA_ENCRYPTION_KEYS_PREVIOUS, restart, then replay by this code.",

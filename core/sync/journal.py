@@ -168,7 +168,7 @@ async def read_pages(database: Database, place: Place) -> Pages:
             pages.keep(await _open(database, place, number))
         head.onto(pages)
     except BaseException:
-        pages.__exit__(None, None, None)
+        pages.close()
         raise
     return pages
 

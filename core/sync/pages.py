@@ -6,9 +6,9 @@ Source: Plaid, /transactions/sync and "Transactions Sync mutation during paginat
 import asyncio
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from core.errors import RestartFromEmptyCursorError, RestartPaginationError, RetryLaterError
 from core.identity import jittered
@@ -24,7 +24,7 @@ LENGTH = struct.Struct(">I")
 class PageSource(Protocol):
     """Where pages come from."""
 
-    async def transactions_sync(self, access_token: str, cursor: str | None) -> bytes:
+    def transactions_sync(self, access_token: str, cursor: str | None) -> Coroutine[Any, Any, bytes]:
         """Return the raw page after `cursor`."""
 
 
@@ -91,6 +91,10 @@ class Pages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the pages."""
         self._spool.close()
 
 
@@ -109,11 +113,11 @@ async def fetch_pages(plaid: PageSource, token: str, cursor: str | None) -> Page
         try:
             await _walk(plaid, token, cursor, pages)
         except RestartPaginationError as error:
-            pages.__exit__(None, None, None)
+            pages.close()
             last = error
             await asyncio.sleep(jittered(RESTART_SECONDS * 2**restarts, 0.5))
         except BaseException:
-            pages.__exit__(None, None, None)
+            pages.close()
             raise
         else:
             return pages
@@ -135,29 +139,35 @@ async def fetch_everything(plaid: PageSource, token: str, known_status: str | No
     pages = await fetch_pages(plaid, token, None)
     fell_back = pages.update_status in INCOMPLETE and known_status not in {None, *INCOMPLETE}
     if pages.next_cursor is None or fell_back:
-        pages.__exit__(None, None, None)
+        pages.close()
         raise RetryLaterError("HISTORY_INCOMPLETE", request_id=pages.request_id)
     pages.is_full_pull = True
     return pages
 
 
 async def _walk(plaid: PageSource, token: str, cursor: str | None, pages: Pages) -> None:
-    passed, has_more = {cursor}, True
-    while has_more:
-        # In one expression: a body that still had a name would stay in memory while the next one is waited for.
-        has_more, cursor = _put_aside(pages, await plaid.transactions_sync(token, cursor), passed)
+    passed = {cursor}
+    coming: asyncio.Task[bytes] | None = asyncio.create_task(plaid.transactions_sync(token, cursor))
+    try:
+        while coming is not None:
+            page, body, rejected = decode_page(await coming)
+            coming = None
+            if page.has_more:
+                following = _following(page, passed)
+                coming = asyncio.create_task(plaid.transactions_sync(token, following))
+                # The next page is on its way while a thread puts this one aside.
+                await asyncio.to_thread(pages.append, body, page)
+            else:
+                pages.append(body, page)
+            pages.rejected += rejected
+            # What still had a name would stay in memory while the next page is waited for.
+            del page, body
+    finally:
+        if coming is not None:
+            coming.cancel()
     if pages.next_cursor is None and pages.added + pages.modified + pages.removed:
         # Rows whose cursor is not known would be told again, but not their removal: Plaid would think us without them.
         raise RetryLaterError("CURSOR_MISSING", request_id=pages.request_id)
-
-
-def _put_aside(pages: Pages, body: bytes, passed: set[str | None]) -> tuple[bool, str | None]:
-    """Keep a page; return whether there is another one, and the cursor to ask for it with."""
-    page, body, rejected = decode_page(body)
-    following = _following(page, passed) if page.has_more else None
-    pages.append(body, page)
-    pages.rejected += rejected
-    return page.has_more, following
 
 
 def _following(page: SyncPage, passed: set[str | None]) -> str:

@@ -367,7 +367,9 @@ async def test_no_planted_secret_shows_anywhere(service, connection):
 
 
 @pytest.mark.parametrize(
-    "secret", ["access-sandbox-8c1f9e4e-70b2-4e0f-a1c5-0d6c1f3b2a11", EncryptionKeyProvider.generate_key()]
+    "secret",
+    ["access-sandbox-8c1f9e4e-70b2-4e0f-a1c5-0d6c1f3b2a11", EncryptionKeyProvider.generate_key()],
+    ids=["token", "key"],
 )
 def test_every_form_of_a_secret_is_found_and_of_no_other(secret):
     canary, other = Canary("it", secret.encode()), Canary("other", secrets.token_urlsafe(40).encode())
