@@ -5,6 +5,7 @@ import sys
 from celery import Celery
 from celery.signals import setup_logging
 
+from core.broker.redis_transport import install_redis_transport
 from core.broker.transport import celery_settings
 from core.errors import MannaError
 from core.settings import Settings, load_settings
@@ -30,6 +31,7 @@ TASKS = (
 
 def make_app(settings: Settings) -> Celery:
     """Return the app of worker, beat and Flower."""
+    install_redis_transport()
     app = Celery("manna", include=TASKS)
     app.conf.update(
         **celery_settings(settings),

@@ -1,5 +1,34 @@
-"""The fault tests' stage, for what happens to the servers around the processes."""
+"""The stages: the fault tests', and a whole house whose servers may be restarted."""
 
+import pytest
+
+from core.encryption import EncryptionKeyProvider
+from devstack.places import make_directory
+from devstack.processes import open_supervisor
+from tests.availability.house import House
 from tests.faults.conftest import stage
 
 __all__ = ["stage"]
+
+
+@pytest.fixture
+async def house(monkeypatch):
+    given = {
+        "MANNA_ENVIRONMENT": "test",
+        "MANNA_ENCRYPTION_KEY": EncryptionKeyProvider.generate_key(),
+        "PLAID_CLIENT_ID": "sandbox-client",
+        "PLAID_SECRET": "sandbox-secret",
+        "DATABASE_POOL_SIZE": "5",
+        "CONNECT_TIMEOUT_SECONDS": "5",
+        "PLAID_RATE_PER_ITEM_PER_MINUTE": "1000000",
+        "PLAID_RATE_PER_CLIENT_PER_MINUTE": "1000000",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with open_supervisor() as supervisor:
+        directory = make_directory()
+        supervisor.own(directory)
+        house = House(supervisor, directory)
+        await house.open(monkeypatch.setenv)
+        yield house
+        await house.connection.close()

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import asyncpg
@@ -73,8 +74,12 @@ class Stage:
 
     def exited(self, name):
         """Wait for a process to end by itself; its exit code."""
-        psutil.wait_procs([psutil.Process(self._pids[name])], timeout=RECOVERY_SECONDS)
-        return self.supervisor.exited(name)
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        process = psutil.Process(self._pids[name])
+        # Asked again and again, since one that has ended stays a zombie until the supervisor looks.
+        while (code := self.supervisor.exited(name)) is None and time.monotonic() < deadline:
+            psutil.wait_procs([process], timeout=0.1)
+        return code
 
     def said(self, name):
         return (self.logs / f"{name}.log").read_text()
