@@ -35,7 +35,7 @@ async def world(whole_world):  # noqa: F811
     await whole_world.control("release")
     if begun:
         await asyncio.wait(begun)
-    for cached in (apply._apply, staging._stage, staging._move):
+    for cached in (apply._statement, staging._move):
         cached.cache_clear()
 
 
@@ -44,7 +44,7 @@ def without(monkeypatch, module, name, words, instead=""):
     statement = getattr(module, name)
     assert words in statement, "the engine has changed: break it otherwise"
     monkeypatch.setattr(module, name, statement.replace(words, instead))
-    for cached in (apply._apply, staging._stage, staging._move):
+    for cached in (apply._statement, staging._move):
         cached.cache_clear()
 
 

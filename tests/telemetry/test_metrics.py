@@ -71,7 +71,7 @@ class Overtaken:
         self._resources = resources
         self._item_id = item_id
 
-    async def transactions_sync(self, _token, _cursor):
+    async def transactions_sync(self, _token, _cursor, _again=None):
         async with self._resources.database.connection() as connection:
             move = text("UPDATE plaid_items SET version = version + 1 WHERE id = :id")
             await connection.execute(move, {"id": self._item_id})
