@@ -114,8 +114,10 @@ class Metrics:
         (counter.labels(**labels) if labels else counter).inc(amount)
 
     def follow(self, budget: Budget) -> None:
-        """Show this process's budget from now on."""
-        self._budget = budget
+        """Show this process's budget from now on; another one's counts begin anew, the counters go on."""
+        if budget is not self._budget:
+            with self._lock:
+                self._budget, self._counted = budget, dict.fromkeys(self._budget_counts, 0)
         self.refresh()
 
     def refresh(self) -> None:
