@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from uuid import UUID
@@ -30,6 +30,9 @@ AUDIT_WAKE_SECONDS = 5
 AUDIT_WAKE_DELAY_SECONDS = 0.5
 AUDIT_WAKE_KEY = "audit:awake"
 SENT_AT = "manna_sent_at"
+# A burst of more Items than the first travels by the second: messages cost the sender more than they spare the Items.
+FEW = 4
+BUNDLE = 10
 # What is traced: wake-ups are for everybody and belong to nobody's trace.
 SYNCS = (SyncItem, SyncItems)
 
@@ -69,14 +72,16 @@ class Publisher:
     async def publish_each_once(
         self, item_ids: Sequence[UUID], trigger: SyncTrigger, traces: Mapping[UUID, Sequence[str]] | None = None
     ) -> bool:
-        """Send one `sync.item` for each Item that none waits for, and tell whether the broker has all of them.
+        """Send for each Item that no message waits for, and tell whether the broker has all of them.
 
-        `traces` are what led to each; those of an Item whose message waits already are left for its sync to link to.
+        A message an Item, in a burst one for ten. `traces` are what led to each; those of an Item whose message waits
+        already are left for its sync to link to.
         """
         is_sent, told = True, traces or {}
         flagged = await self._flag(item_ids)
-        for item_id in flagged:
-            is_sent &= await self.publish(SyncItem(item_id, trigger), told.get(item_id, ()))
+        for message in _messages(flagged, trigger):
+            named = message.item_ids if isinstance(message, SyncItems) else (message.item_id,)
+            is_sent &= await self.publish(message, [trace for item_id in named for trace in told.get(item_id, ())])
         for item_id in {item_id for item_id in told if told[item_id]}.difference(flagged):
             await leave_traces(self._redis, item_id, told[item_id])
         return is_sent
@@ -141,3 +146,11 @@ class Publisher:
             headers[tracing.TRACEPARENT] = traceparent
         options = {"queue": message.queue.value, "ignore_result": True, "headers": headers, **self._sending}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)
+
+
+def _messages(item_ids: Sequence[UUID], trigger: SyncTrigger) -> Iterator[SyncItem | SyncItems]:
+    if len(item_ids) <= FEW:
+        yield from (SyncItem(item_id, trigger) for item_id in item_ids)
+        return
+    for start in range(0, len(item_ids), BUNDLE):
+        yield SyncItems(tuple(item_ids[start : start + BUNDLE]), trigger)

@@ -1,6 +1,7 @@
 """Webhooks, once verified: kept once, with their effect."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -73,6 +74,19 @@ async def test_a_burst_is_kept_whole_and_each_delivery_once(resources, inbox, it
     events = "SELECT count(*) FROM audit_outbox WHERE event_type = 'plaid:webhook:received'"
     assert await rows(resources, events) == [{"count": 30}]
     assert await resources.redis.llen("sync.webhook") == 1
+
+
+async def test_a_burst_of_many_items_goes_in_few_messages_that_name_each_once(resources, inbox):
+    new = [NewItem("u1", f"itm{number}", "access-sandbox-1") for number in range(25)]
+    registered = await register_items(resources.database, new, "operator:t")
+    bodies = [webhook(item_id=one.plaid_item_id) for one in new]
+    await asyncio.gather(*(inbox.receive(body, proof(body)) for body in bodies))
+    await inbox.idle()
+    sent = [json.loads(message) for message in await resources.redis.lrange("sync.webhook", 0, -1)]
+    named = [json.loads(base64.b64decode(one["body"]))[1] for one in sent]
+    ids = [item_id for one in named for item_id in one.get("item_ids", [one.get("item_id")])]
+    assert sorted(ids) == sorted(str(item_id) for item_id in registered)
+    assert len(sent) < len(ids)
 
 
 async def test_an_item_that_a_commit_holds_locked_keeps_no_other_waiting(resources, inbox, item_id):
