@@ -3,10 +3,11 @@
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, any_, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -83,10 +84,14 @@ async def claim_due(
 
 
 def _claim(limit: int) -> ReturningUpdate[UUID, bool]:
+    # By their places, not their keys: the rows have just been read there, and the key's index is read nowhere. One
+    # that moves at this very moment is passed over, and still due.
+    place: ColumnElement[Any] = literal_column("item_schedules.ctid")
     row = ItemSchedule
-    due = select(row.item_id).where(row.due_at <= func.now()).order_by(row.due_at).limit(limit)
-    claim = update(row).where(row.item_id.in_(due.with_for_update(skip_locked=True).scalar_subquery()))
-    return claim.values(due_at=func.now() + _rest(CLAIM_SECONDS)).returning(row.item_id, row.never_synced)
+    due = select(place).where(row.due_at <= func.now()).order_by(row.due_at).limit(limit)
+    places = func.array(due.with_for_update(skip_locked=True).scalar_subquery())
+    claim = update(row).where(place == any_(places)).values(due_at=func.now() + _rest(CLAIM_SECONDS))
+    return claim.returning(row.item_id, row.never_synced)
 
 
 async def _park(connection: AsyncConnection, claimed: Collection[UUID], institutions: Sequence[str]) -> set[UUID]:
