@@ -23,6 +23,8 @@ FLAGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+# What is measured on: as much as the smallest database of a service would have.
+DURABLE = {"shared_buffers": "512MB"}
 # For tests only: nothing of theirs has to live through a crash of the machine.
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -63,7 +65,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        flags = FLAGS if self.durable else FLAGS | FORGETFUL
+        flags = FLAGS | (DURABLE if self.durable else FORGETFUL)
         argv = [str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         argv += [part for name, value in flags.items() for part in ("-c", f"{name}={value}")]
         log = self.directory / "postgres.log"
