@@ -19,7 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -114,16 +114,16 @@ def worker(aim: Aim, start: tuple[Any, Any]) -> None:
     barrier.wait(READY_SECONDS)
 
     async def run() -> None:
-        async with Redis.from_url(aim.redis_url) as redis:
-            with closing(PlaidClient(settings, "sandbox-secret")) as plaid:
-                load = Load(aim, plaid, Budget(redis, aim.limits), time.monotonic() + aim.seconds)
-                callers = [load.call(priority, place) for priority, count in CALLERS.items() for place in range(count)]
-                done, pending = await asyncio.wait(map(asyncio.ensure_future, callers), timeout=aim.seconds)
-                for task in pending:
-                    task.cancel()
-                await asyncio.gather(*pending, return_exceptions=True)
-                await load.budget.close()
-                pipe.send((load.found, sum(task.exception() is not None for task in done)))
+        plaid = PlaidClient(settings, "sandbox-secret")
+        async with Redis.from_url(aim.redis_url) as redis, aclosing(plaid):
+            load = Load(aim, plaid, Budget(redis, aim.limits), time.monotonic() + aim.seconds)
+            callers = [load.call(priority, place) for priority, count in CALLERS.items() for place in range(count)]
+            done, pending = await asyncio.wait(map(asyncio.ensure_future, callers), timeout=aim.seconds)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            await load.budget.close()
+            pipe.send((load.found, sum(task.exception() is not None for task in done)))
 
     asyncio.run(run())
 

@@ -1,6 +1,7 @@
 """Many callers, one round trip: calls that come in while one is under way are made together as the next.
 
 Nobody waits for a timer: an idle process makes each call at once and alone, a busy one makes fewer and larger ones.
+One at a time: two side by side would be half as large each, and dearer (docs/adr/0028-plaid-on-the-loop.md).
 """
 
 import asyncio
@@ -22,20 +23,19 @@ class Batched(Generic[A, R]):
     no caller pays for a neighbour; `many` must therefore be safe to repeat.
     """
 
-    def __init__(self, many: Many[A, R], *, largest: int = 50, at_once: int = 2) -> None:
+    def __init__(self, many: Many[A, R], *, largest: int = 100) -> None:
         self._many = many
         self._largest = largest
-        self._at_once = at_once
         self._waiting: deque[tuple[A, asyncio.Future[R]]] = deque()
-        self._running = 0
+        self._is_running = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, one: A) -> R:
         """Return the result for `one`, from whichever batch it travels in."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, future))
-        if self._running < self._at_once:
-            self._running += 1
+        if not self._is_running:
+            self._is_running = True
             # In a context of its own: a batch must not log with the ids of whoever came first.
             task = asyncio.create_task(self._drain(), context=Context())
             self._tasks.add(task)
@@ -51,7 +51,7 @@ class Batched(Generic[A, R]):
                 await self._settle([one for one in taken if not one[1].done()])
         finally:
             # Not by the task's end, which the loop tells later: whoever comes in between would wait for ever.
-            self._running -= 1
+            self._is_running = False
 
     async def _settle(self, taken: list[tuple[A, asyncio.Future[R]]]) -> None:
         if not taken:
@@ -63,7 +63,9 @@ class Batched(Generic[A, R]):
                 _tell(taken[0][1], error)
                 return
             for single in taken:
-                await self._settle([single])
+                # Whoever gave up meanwhile wants nothing any more: a lease would be taken for nobody.
+                if not single[1].done():
+                    await self._settle([single])
         else:
             for (_, future), result in zip(taken, results, strict=True):
                 _tell(future, result)

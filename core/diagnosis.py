@@ -306,7 +306,7 @@ async def _plaid(patient: Patient) -> Finding:
     except SyncError:
         pass
     finally:
-        plaid.close()
+        await plaid.aclose()
     return Finding("Plaid", State.OK, f"{patient.settings.plaid_host} answers and accepts our keys")
 
 

@@ -135,7 +135,7 @@ async def _open_redis(stack: AsyncExitStack, settings: Settings) -> Redis:
 def _open_plaid(stack: AsyncExitStack, settings: Settings, memory: ByteBudget, secrets: SecretsRefresh) -> PlaidClient:
     secret = get_secret(SecretName.PLAID_SECRET) or ""
     plaid = PlaidClient(settings, secret, memory)
-    stack.callback(plaid.close)
+    stack.push_async_callback(plaid.aclose)
     secrets.follow(lambda values: partial(plaid.use_secret, values.get(SecretName.PLAID_SECRET) or secret))
     return plaid
 

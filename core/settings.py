@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     """Replaces Plaid's host: a simulator or a proxy."""
     plaid_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
     """How long a call to Plaid may take."""
-    plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    plaid_concurrency: Annotated[int, Field(ge=1, le=1000)] = 128
     """How many calls to Plaid a process makes at once."""
     plaid_client_name: Annotated[str, Field(min_length=1, max_length=30)] = "Manna Sync"
     """The name that Link shows to users."""
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     """Transactions a page."""
     sync_time_limit_seconds: Annotated[float, Field(ge=5, le=3600)] = 600.0
     """How long one sync may take."""
-    sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 64
+    sync_concurrency: Annotated[int, Field(ge=1, le=1000)] = 192
     """How many syncs a process has under way."""
     sync_memory_mb: Annotated[int, Field(ge=1, le=4096)] = 16
     """MB of pages that a process reads or commits at once; between the two, pages wait in files."""

@@ -1,23 +1,24 @@
-"""Plaid's API from the event loop: plaid-python's configuration, headers, pool and errors, raw bodies.
+"""Plaid's API from the event loop: plaid-python's configuration, requests and errors, raw bodies.
 
 plaid-python is synchronous and its models cost seconds of CPU a page (docs/adr/0005-plaid-client.md), so its
-client runs in threads of its own and hands back bytes; whoever calls decodes the little that it needs.
+transport is one of the loop (docs/adr/0028-plaid-on-the-loop.md), and it hands back bytes; whoever calls decodes the
+little that it needs.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
+import aiohttp
 import plaid
 import structlog
-import urllib3
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from core.byte_budget import ByteBudget
 from core.errors import RetryLaterError
 from core.plaid.errors import classify
+from core.plaid.on_loop import OnLoop
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -30,7 +31,12 @@ LARGE_BYTES = 64 * 1024
 # A full page is about 900 kB; what does not tell its length (chunked, gzip) is counted as one.
 UNTOLD_BYTES = 1024 * 1024
 
-R = TypeVar("R")
+NETWORK = (
+    (aiohttp.ClientSSLError, "TLS_FAILED"),
+    (TimeoutError, "TIMED_OUT"),
+    (aiohttp.ClientConnectorError, "NOT_CONNECTED"),
+)
+
 Again = Callable[[], Awaitable[None]]
 
 
@@ -51,14 +57,14 @@ class PlaidClient:
     def __init__(self, settings: Settings, secret: str, memory: ByteBudget | None = None) -> None:
         keys = {"clientId": settings.plaid_client_id, "secret": secret, "plaidVersion": PLAID_VERSION}
         configuration = plaid.Configuration(host=settings.plaid_host, api_key=keys)
-        # Ours is the one that counts attempts: urllib3's would multiply them, and follow redirects.
+        # Ours is the one that counts attempts: another's would multiply them.
         configuration.retries = False
         configuration.connection_pool_maxsize = settings.plaid_concurrency
         self._api = plaid.ApiClient(configuration)
-        self._timeout = (settings.connect_timeout_seconds, settings.plaid_timeout_seconds)
+        seconds = {"connect_seconds": settings.connect_timeout_seconds, "read_seconds": settings.plaid_timeout_seconds}
+        self._api.rest_client = self._connections = OnLoop(configuration, **seconds)
         self._page_size = settings.sync_page_size
         self._memory = memory or ByteBudget(settings.sync_memory_mb * 2**20)
-        self._threads = ThreadPoolExecutor(settings.plaid_concurrency, thread_name_prefix="plaid")
 
     def use_secret(self, secret: str) -> None:
         """Send another secret from the next call on; Plaid takes both while one replaces the other."""
@@ -96,38 +102,22 @@ class PlaidClient:
         return await self._post_once(path, body)
 
     async def _post_once(self, path: str, body: Mapping[str, Any]) -> bytes:
-        answer = await self._in_thread(path, lambda: self._ask(path, dict(body)))
-        if isinstance(answer, bytes):
-            return answer
-        # The server waits with a large body until there is room: a hundred of them at once are a worker's memory.
         try:
-            async with self._memory.held(_length(answer) or UNTOLD_BYTES):
-                return await self._in_thread(path, lambda: _read(answer))
-        except BaseException:
-            answer.close()
-            raise
-
-    async def _in_thread(self, path: str, call: Callable[[], R]) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._with_our_errors, path, call)
-
-    def _with_our_errors(self, path: str, call: Callable[[], R]) -> R:
-        try:
-            return call()
+            answer = await self._ask(path, dict(body))
+            # The server waits with a large body until there is room: a hundred of them at once are a worker's memory.
+            async with answer, self._memory.held(_length(answer)) if _is_large(answer) else nullcontext():
+                return await answer.read()
         except plaid.ApiException as error:
             raise self._meaning(path, error) from None
-        except (urllib3.exceptions.HTTPError, AttributeError, UnicodeDecodeError) as error:
-            # AttributeError: plaid-python decodes the body that a failed TLS handshake does not have.
-            raise RetryLaterError(type(error).__name__, error_type="NETWORK") from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RetryLaterError(_what_failed(error), error_type="NETWORK") from None
 
-    def _ask(self, path: str, body: dict[str, Any]) -> bytes | urllib3.BaseHTTPResponse:
-        """Return a small body, or the answer whose large one is still to be read."""
-        options = {"auth_settings": AUTH, "_preload_content": False, "_request_timeout": self._timeout}
-        answer: urllib3.BaseHTTPResponse = self._api.call_api(
+    async def _ask(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        options = {"auth_settings": AUTH, "_preload_content": False}
+        answer: aiohttp.ClientResponse = await self._api.call_api(
             path, "POST", header_params=dict(JSON_HEADERS), body=body, **options
         )
-        length = _length(answer)
-        return answer if length is None or length > LARGE_BYTES else _read(answer)
+        return answer
 
     def _meaning(self, path: str, error: plaid.ApiException) -> Exception:
         # The exception's own text holds headers and body: only its facts go on.
@@ -144,19 +134,21 @@ class PlaidClient:
         )
         return meaning
 
-    def close(self) -> None:
-        """Drop idle connections; a call under way ends by its time-out, nobody waits for it."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._api.rest_client.pool_manager.clear()
+    async def aclose(self) -> None:
+        """Close every connection; calls under way fail."""
+        await self._connections.aclose()
 
 
-def _length(answer: urllib3.BaseHTTPResponse) -> int | None:
-    """Return how many bytes the body takes, None where the answer does not tell."""
-    length = answer.headers.get("Content-Length") or ""
-    return int(length) if length.isdecimal() and "Content-Encoding" not in answer.headers else None
+def _length(answer: aiohttp.ClientResponse) -> int:
+    """Return how many bytes the body takes."""
+    told = answer.content_length
+    return UNTOLD_BYTES if told is None or "Content-Encoding" in answer.headers else told
 
 
-def _read(answer: urllib3.BaseHTTPResponse) -> bytes:
-    content = answer.read(decode_content=True)
-    answer.release_conn()
-    return content
+def _is_large(answer: aiohttp.ClientResponse) -> bool:
+    return _length(answer) > LARGE_BYTES
+
+
+def _what_failed(error: Exception) -> str:
+    """Return a name of ours: what the library calls it changes with the library."""
+    return next((name for kind, name in NETWORK if isinstance(error, kind)), "CONNECTION_LOST")

@@ -27,7 +27,7 @@ class Inbox:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._keep = Batched(self._keep_many, largest=BATCH, at_once=1)
+        self._keep = Batched(self._keep_many, largest=BATCH)
         self._to_sync: dict[UUID, list[str]] = {}
         self._to_revoke = False
         self._publishing: asyncio.Task[None] | None = None

@@ -16,11 +16,11 @@ SYNC = "/transactions/sync"
 
 
 @pytest.fixture
-def client(settings, simulator, monkeypatch):  # noqa: F811 - the fixture of that name
+async def client(settings, simulator, monkeypatch):  # noqa: F811 - the fixture of that name
     monkeypatch.setattr("core.plaid.client.wait_exponential_jitter", lambda **_: wait_none())
     opened = PlaidClient(settings.model_copy(update={"plaid_base_url": simulator.url}), "sandbox-secret")
     yield opened
-    opened.close()
+    await opened.aclose()
 
 
 @asynccontextmanager

@@ -73,7 +73,7 @@ def test_every_verdict_is_explained():
     assert set(BY_VERDICT) == set(Verdict)
     assert verdict_of("HTTP", "HTTP_503") is Verdict.RETRY_LATER
     assert verdict_of("HTTP", "HTTP_418") is Verdict.OPERATOR_MUST_ACT
-    assert verdict_of("NETWORK", "ReadTimeoutError") is Verdict.RETRY_LATER
+    assert verdict_of("NETWORK", "TIMED_OUT") is Verdict.RETRY_LATER
 
 
 # Plaid's error table: type, codes, and what the advice has to say for each class of them.
@@ -120,7 +120,7 @@ TABLE = [
     ("INVALID_REQUEST", ["INVALID_FIELD"], "then replay by this code"),
     ("SOMETHING_NEW", ["NEVER_SEEN"], "Look the code up in Plaid's documentation"),
     ("HTTP", ["HTTP_502"], "tried again by itself"),
-    ("NETWORK", ["ReadTimeoutError"], "tried again by itself"),
+    ("NETWORK", ["TIMED_OUT"], "tried again by itself"),
     ("UNEXPECTED", ["IntegrityError"], "the cause the log names"),
     ("MANNA", ["CURSOR_MISSING", "HISTORY_INCOMPLETE", "UNSTORABLE_ANSWER", "CURSOR_REFUSED_AGAIN"], "request id"),
     ("MANNA", ["STAGED_ROWS_LOST", "LEASE_LOST"], "tried again"),

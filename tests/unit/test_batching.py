@@ -29,7 +29,7 @@ async def test_a_single_call_is_made_alone_and_at_once():
 
 async def test_what_is_asked_for_at_once_travels_together_in_batches_of_the_largest_size():
     many = Doubling()
-    double = Batched(many, largest=4, at_once=1)
+    double = Batched(many, largest=4)
     assert await asyncio.gather(*map(double, range(1, 11))) == [number * 2 for number in range(1, 11)]
     assert [len(batch) for batch in many.batches] == [4, 4, 2]
 
@@ -58,7 +58,7 @@ async def test_a_caller_that_gives_up_takes_nobody_with_it():
 
 async def test_whoever_comes_while_the_last_batch_ends_is_served():
     # A thousand callers, each asking again as soon as it was answered: one lost wake-up would hang this test.
-    double = Batched(Doubling(), largest=3, at_once=2)
+    double = Batched(Doubling(), largest=3)
 
     async def often(number):
         for _ in range(20):
