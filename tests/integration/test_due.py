@@ -15,7 +15,7 @@ from core.models import SyncTrigger
 from core.resources import Resources
 from core.sync.breaker import OpenBreakers
 from core.sync.commit import MOVE
-from core.sync.due import claim_due
+from core.sync.due import MOST_WAITING, claim_due, dispatch_due
 from core.sync.sweep import sweep
 
 DOWN = OpenBreakers({"institution:ins_down": None})
@@ -146,3 +146,12 @@ async def test_a_commit_writes_no_index_of_the_items(resources):
         assert tuple((await connection.execute(text(counted))).one()) == (5, 5)
     later = "SELECT count(*) FROM item_schedules WHERE due_at > now() AND NOT never_synced"
     assert await run(resources, later) == [(5,)]
+
+
+async def test_while_the_queues_are_long_nothing_more_is_claimed(resources):
+    """What waits there for longer than its claim would be queued, and synced, once more for each time it runs out."""
+    await link(resources, 3)
+    await resources.redis.rpush("sync.scheduled", *["{}"] * MOST_WAITING)
+    assert await dispatch_due(resources) == 0
+    await resources.redis.delete("sync.scheduled")
+    assert await dispatch_due(resources) == 3
