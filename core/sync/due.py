@@ -108,6 +108,8 @@ async def _park(connection: AsyncConnection, claimed: Collection[UUID], institut
     """Hold back those of the claimed Items whose institution is down, and return which they are."""
     item = PlaidItem
     held = select(item.id).where(item.id.in_(list(claimed)), item.institution_id.in_(institutions))
+    # One that was removed or given up since its claim began has no time, and gets none.
+    held = held.where(item.next_sync_at.is_not(None))
     # Whoever commits such an Item just now waits for its row in the schedule, which is ours: waiting for the Item in
     # turn would be a deadlock. It is sent, and the breaker holds it back at its run.
     free = held.with_for_update(skip_locked=True).scalar_subquery()

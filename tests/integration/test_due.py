@@ -148,6 +148,15 @@ async def test_a_commit_writes_no_index_of_the_items(resources):
     assert await run(resources, later) == [(5,)]
 
 
+async def test_an_item_that_is_gone_is_not_parked(resources):
+    """It may be removed between its claim and here; with a time it would be looked for for ever."""
+    await link(resources, 1, "ins_down")
+    await run(resources, "UPDATE plaid_items SET status = 'removed', next_sync_at = NULL")
+    await run(resources, "UPDATE item_schedules SET due_at = now()")
+    await claim_due(resources.database, DOWN)
+    assert await run(resources, "SELECT next_sync_at, parked_at FROM plaid_items") == [(None, None)]
+
+
 async def test_while_the_queues_are_long_nothing_more_is_claimed(resources):
     """What waits there for longer than its claim would be queued, and synced, once more for each time it runs out."""
     await link(resources, 3)
