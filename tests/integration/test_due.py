@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
+from core.database import open_database
+from core.errors import NotFoundError
 from core.identity import new_id
 from core.items.registration import NewItem, register_items
 from core.items.sync_request import request_sync
@@ -155,6 +158,15 @@ async def test_an_item_that_is_gone_is_not_parked(resources):
     await run(resources, "UPDATE item_schedules SET due_at = now()")
     await claim_due(resources.database, DOWN)
     assert await run(resources, "SELECT next_sync_at, parked_at FROM plaid_items") == [(None, None)]
+
+
+async def test_a_request_for_an_item_that_is_not_there_needs_one_connection(resources):
+    """With one for its answer as well, as many requests as there are connections would wait for each other."""
+    settings = resources.settings.model_copy(update={"database_pool_size": 1})
+    database = open_database(settings, settings.database_url)
+    with pytest.raises(NotFoundError):
+        await request_sync(replace(resources, database=database), new_id(), "user:test")
+    await database.close()
 
 
 async def test_while_the_queues_are_long_nothing_more_is_claimed(resources):
