@@ -228,3 +228,14 @@ async def test_an_unstorable_entry_of_a_large_update_is_found_without_holding_al
         tracemalloc.stop()
         assert (pages.kept, len(pages.rejected)) == (20, 1)
         assert peak < pages.bytes / 2
+
+
+async def test_rows_that_cannot_be_cleared_away_leave_a_commit_what_it_is(resources, item_id, monkeypatch):
+    monkeypatch.setattr(commit, "STAGED_PAGES", 0)
+    await execute_ddl(
+        resources,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'",
+        "CREATE TRIGGER refuse BEFORE DELETE ON staged_transactions FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    assert (await sync(resources, item_id, page([transaction("a")]))).status is RunStatus.SUCCEEDED
+    assert await standing(resources) == "a"
