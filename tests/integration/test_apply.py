@@ -239,3 +239,11 @@ async def test_rows_that_cannot_be_cleared_away_leave_a_commit_what_it_is(resour
     )
     assert (await sync(resources, item_id, page([transaction("a")]))).status is RunStatus.SUCCEEDED
     assert await standing(resources) == "a"
+
+
+async def test_an_account_that_was_taken_back_stays_so_whatever_a_page_tells(resources, item_id):
+    account = {"account_id": "acc1", "name": "Checking", "type": "depository", "balances": {}}
+    await sync(resources, item_id, page(accounts=[account]))
+    await execute_ddl(resources, "UPDATE accounts SET revoked_at = now()")
+    await sync(resources, item_id, page(accounts=[{**account, "name": "Cheque", "revoked_at": None}]))
+    assert await execute(resources, "SELECT name, revoked_at IS NULL FROM accounts") == [("Cheque", False)]
