@@ -54,8 +54,9 @@ FROM audit_outbox
 """
 BREAKERS = "SELECT scope, error_code FROM circuit_breakers WHERE state = 'open' ORDER BY scope"
 ANNOUNCED = """
-SELECT count(*) AS items, (SELECT extract(epoch FROM now() - max(received_at))::float8 FROM webhook_events) AS seconds
-FROM plaid_items WHERE status = 'active'
+SELECT count(*) AS items, (
+    SELECT extract(epoch FROM now() - received_at)::float8 FROM webhook_events ORDER BY id DESC LIMIT 1
+) AS seconds FROM plaid_items WHERE status = 'active'
 """
 FAILING = """
 SELECT error_code, count(*) AS items, count(*) FILTER (WHERE next_sync_at IS NULL) AS waiting

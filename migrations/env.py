@@ -25,8 +25,13 @@ def include_object(_thing: object, name: str | None, kind: str, _reflected: obje
 
 def migrate(connection: Connection) -> None:
     """Run what is asked for, each revision in a transaction of its own, so that one may commit in batches."""
-    # The session's lock, for it outlives those transactions; behind PgBouncer, migrate by a direct address.
+    # The session's lock, for it outlives those transactions; behind PgBouncer, migrate by a direct address. The other
+    # deployment may migrate for longer than a service waits for a lock or for a statement's end.
+    connection.exec_driver_sql("SET lock_timeout = 0")
+    connection.exec_driver_sql("SET statement_timeout = 0")
     connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
+    connection.exec_driver_sql("RESET lock_timeout")
+    connection.exec_driver_sql("RESET statement_timeout")
     connection.commit()
     context.configure(
         connection,

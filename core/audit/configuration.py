@@ -1,9 +1,9 @@
 """Notices that a process starts with other security-relevant settings than the one before it."""
 
 import hashlib
+from urllib.parse import parse_qsl, urlsplit
 
 from sqlalchemy import select, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit.context import AuditContext
@@ -58,11 +58,15 @@ async def record_settings(settings: Settings, database: Database) -> None:
 
 def _fingerprints(settings: Settings) -> dict[str, str]:
     values = {name: str(getattr(settings, name)) for name in WATCHED}
-    for name in ADDRESSES:
-        url = make_url(getattr(settings, name))
-        # Neither user nor password: the one rotates, the other is nobody's business.
-        values[name] = f"{url.drivername}://{url.host}:{url.port}/{url.database}?{sorted(url.query.items())}"
+    values |= {name: _place(getattr(settings, name)) for name in ADDRESSES}
     return {name: hashlib.sha256(f"{name}={value}".encode()).hexdigest()[:8] for name, value in values.items()}
+
+
+def _place(address: str) -> str:
+    """Return where an address leads, of several sentinels too, without user and passwords: they rotate."""
+    parts = urlsplit(address)
+    query = sorted((name, value) for name, value in parse_qsl(parts.query) if "password" not in name)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}?{query}"
 
 
 async def _recorded(session: AsyncSession) -> set[str]:

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import ColumnElement, Select, delete, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,10 +14,13 @@ from core.audit.events import AuditEventType
 from core.audit.outbox import log_audit_event
 from core.audit.sink import seal_outbox
 from core.database import Base, Database
+from core.identity import first_id_at
 from core.models import AuditEvent, Replay, RunStatus, SyncRun, WebhookEvent
 from core.settings import Settings
 
 log = structlog.get_logger()
+
+Conditions = tuple[ColumnElement[bool], ...]
 
 ROWS_A_BATCH = 5000
 MONTHS = """
@@ -38,16 +42,35 @@ class Pruned:
 async def prune(settings: Settings, database: Database) -> Pruned:
     """Drop everything past its retention, in short transactions, and record that it was."""
     await _prepare_next_month(database)
-    runs = SyncRun.started_at < _ago(settings.sync_run_retention_days), SyncRun.status != RunStatus.RUNNING
-    webhooks = (WebhookEvent.received_at < _ago(settings.webhook_retention_days),)
+    runs_before, webhooks_before = _ago(settings.sync_run_retention_days), _ago(settings.webhook_retention_days)
     pruned = Pruned(
         await _drop_months(database, _ago(settings.audit_retention_days)),
-        await _delete(database, SyncRun, runs),
-        await _delete(database, WebhookEvent, webhooks),
-        await _delete(database, Replay, (Replay.finished_at < _ago(settings.sync_run_retention_days),)),
+        await _delete(database, SyncRun, old_runs(runs_before)),
+        await _delete(database, WebhookEvent, old_webhooks(webhooks_before)),
+        await _delete(database, Replay, (Replay.finished_at < runs_before,)),
     )
     log.info("pruned", **asdict(pruned))
     return pruned
+
+
+def old_runs(before: datetime) -> Conditions:
+    """Return what a run past its retention fits.
+
+    By its id, which is in order of time: no index leads to the oldest rows otherwise, and a look at all of them each
+    hour would outlast the statement's time-out in a large table.
+    """
+    return SyncRun.id < first_id_at(before), SyncRun.status != RunStatus.RUNNING
+
+
+def old_webhooks(before: datetime) -> Conditions:
+    """Return what a webhook past its retention fits; by its id as well."""
+    return (WebhookEvent.id < first_id_at(before),)
+
+
+def batch_of(table: type[Base], past: Conditions) -> Select[UUID]:
+    """Return the query for the next rows to be deleted, oldest first."""
+    key: ColumnElement[UUID] = table.__table__.c.id
+    return select(key).where(*past).order_by(key).limit(ROWS_A_BATCH)
 
 
 def _ago(days: int) -> datetime:
@@ -105,12 +128,12 @@ async def _announce(session: AsyncSession, partition: str) -> None:
     )
 
 
-async def _delete(database: Database, table: type[Base], past: tuple[object, ...]) -> int:
+async def _delete(database: Database, table: type[Base], past: Conditions) -> int:
     """Delete rows in batches, each its own transaction with its own event."""
     total, key = 0, table.__table__.c.id
     while True:
         async with database.transaction() as session:
-            batch = select(key).where(*past).limit(ROWS_A_BATCH).scalar_subquery()  # type: ignore[arg-type]  # conditions
+            batch = batch_of(table, past).scalar_subquery()
             removed = len((await session.execute(delete(table).where(key.in_(batch)).returning(key))).all())
             if removed:
                 name = table.__tablename__

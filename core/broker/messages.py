@@ -9,13 +9,14 @@ from core.models import SyncTrigger
 
 
 class Queue(StrEnum):
-    """The queues, in the order in which a worker serves them."""
+    """The queues, in the order in which a worker serves them: behind one that is never empty none is served."""
 
     WEBHOOK = "sync.webhook"
+    # Ticks and wake-ups: few and short, and the others' pace hangs on them.
+    MAINTENANCE = "maintenance"
     REPLAY = "sync.replay"
     SCHEDULED = "sync.scheduled"
     BACKFILL = "sync.backfill"
-    MAINTENANCE = "maintenance"
     AUDIT = "audit"
 
 

@@ -129,8 +129,14 @@ class Publisher:
             log.warning("audit_wake_failed")
 
     async def audit_woken(self) -> None:
-        """Clear the wake-up before draining, so that whatever is written from now on wakes the consumer again."""
-        await self._redis.delete(AUDIT_WAKE_KEY)
+        """Clear the wake-up before draining, so that whatever is written from now on wakes the consumer again.
+
+        Without Redis it runs out by itself, and what is in the outbox is sealed all the same.
+        """
+        try:
+            await self._redis.delete(AUDIT_WAKE_KEY)
+        except RedisError as error:
+            log.warning("audit_wake_not_cleared", error=type(error).__name__)
 
     def close(self) -> None:
         """Let the last message out and close the connection."""

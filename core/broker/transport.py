@@ -6,6 +6,7 @@ from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # kombu loa
 
 from core.broker.messages import Queue
 from core.broker.rabbitmq import is_rabbitmq, rabbitmq_settings
+from core.broker.serving_order import InOurOrder
 from core.redis_connection import broker_settings
 from core.settings import Settings
 
@@ -48,7 +49,7 @@ def _redis_settings(settings: Settings) -> dict[str, Any]:
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,
             "unacked_restore_limit": 100,
-            "queue_order_strategy": "priority",
+            "queue_order_strategy": f"{InOurOrder.__module__}:{InOurOrder.__name__}",
             "health_check_interval": 15,
             "socket_keepalive": True,
             "socket_timeout": 30,

@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.errors import DuplicateItemError, SyncError
-from core.items.access import reveal_token
+from core.errors import DuplicateItemError, EncryptionError, SyncError
+from core.items.access import GONE, reveal_token
 from core.items.duplicates import AccountHint, add_accounts, find_duplicate
 from core.items.registration import NewItem, register_item
 from core.items.removal import remove_item
@@ -113,7 +113,7 @@ async def _store(resources: Resources, given: PublicToken, exchanged: Exchanged,
             if resources.settings.webhook_url is not None:
                 want_registration(session, item_id, CHECK_TIME)
             return item_id
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, OSError, EncryptionError):
         # A token that nobody keeps would be billed for ever.
         await _forget(resources, exchanged)
         raise
@@ -147,7 +147,8 @@ async def _confirm(resources: Resources, item_id: UUID, given: PublicToken, answ
             await add_accounts(session, item_id, answer.accounts)
         values = {"institution_id": institution_id, "next_sync_at": func.now(), "sync_requested_at": func.now()}
         await session.execute(
-            update(PlaidItem).where(PlaidItem.id == item_id).values(values),
+            # A user may have taken it back within these seconds: one that is gone is not looked for again.
+            update(PlaidItem).where(PlaidItem.id == item_id, PlaidItem.status.not_in(GONE)).values(values),
             execution_options={"synchronize_session": False},
         )
 

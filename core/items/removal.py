@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.broker.messages import RevokeItems
 from core.errors import EncryptionError, ItemIsGoneError, NotFoundError, OperatorMustActError, SyncError
-from core.items.attempts import pause_seconds
+from core.items.attempts import claim_due, pause_seconds, try_each
 from core.locking.redis_lock import held_names, item_lease
 from core.models import ItemRemoval, ItemStatus, PlaidItem, TokenRotation, TokenRotationStatus
 from core.plaid.endpoints import remove_item as remove_at_plaid
@@ -24,7 +25,6 @@ log = structlog.get_logger()
 
 # Which of them a removed Item's token gets is not documented; both say that there is nothing left to remove.
 ALREADY_GONE = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
-CLAIM_LIMIT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +82,17 @@ async def request_removals(execute: AsyncSession | AsyncConnection, item_ids: Se
 
 
 async def revoke_due(resources: Resources) -> int:
-    """Try every removal that is due, and return for how many Plaid agreed.
-
-    Each is claimed, by moving its next attempt, before Plaid is called: a worker that dies delays it, nothing else.
-    """
+    """Try every removal that is due, each claimed before Plaid is called, and return for how many Plaid agreed."""
     agreed = 0
     while claimed := await _claim(resources):
-        for removal in claimed:
-            agreed += await _revoke(resources, removal)
+        agreed += await try_each(partial(_revoke, resources), claimed)
     return agreed
 
 
 async def _claim(resources: Resources) -> list[DueRemoval]:
-    due = (
-        select(ItemRemoval.item_id)
-        .where(ItemRemoval.removed_at.is_(None), ItemRemoval.next_attempt_at <= func.now())
-        .order_by(ItemRemoval.next_attempt_at)
-        .limit(CLAIM_LIMIT)
-        .with_for_update(skip_locked=True)
-    )
-    hold = func.now() + timedelta(seconds=resources.settings.plaid_timeout_seconds * 3 + 60)
-    values = {"next_attempt_at": hold, "attempts": ItemRemoval.attempts + 1}
-    claim = update(ItemRemoval).where(ItemRemoval.item_id.in_(due.scalar_subquery())).values(values)
+    claim = claim_due(ItemRemoval, resources.settings, ItemRemoval.removed_at.is_(None))
     async with resources.database.transaction() as session:
-        rows = (await session.execute(claim.returning(ItemRemoval.item_id, ItemRemoval.attempts, func.now()))).all()
+        rows = (await session.execute(claim)).all()
         return [DueRemoval(*row, await _reveal(session, row.item_id)) for row in rows]
 
 

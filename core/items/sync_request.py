@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditEventType, log_audit_event
 from core.errors import ItemNotUsableError, NotFoundError
@@ -39,7 +40,7 @@ async def request_sync(
             changed.values(values).returning(PlaidItem.id), execution_options={"synchronize_session": False}
         )
         if found.first() is None:
-            await _explain(resources, item_id)
+            await _explain(session, item_id)
         await log_audit_event(
             AuditEventType.SYNC_REQUESTED,
             "A sync was asked for",
@@ -50,9 +51,9 @@ async def request_sync(
     await resources.publisher.publish_once(item_id, SyncTrigger.MANUAL)
 
 
-async def _explain(resources: Resources, item_id: UUID) -> None:
-    async with resources.database.transaction() as session:
-        item = await session.get(PlaidItem, item_id)
+async def _explain(session: AsyncSession, item_id: UUID) -> None:
+    # In the transaction that found nothing: who holds one connection and waits for another may wait for its like.
+    item = await session.get(PlaidItem, item_id)
     if item is None:
         raise NotFoundError(f"there is no Item {item_id}")
     raise ItemNotUsableError(f"the Item's access has ended, its status is {item.status.value}")

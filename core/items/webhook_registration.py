@@ -1,23 +1,22 @@
 """Has Plaid send an Item's webhooks here: wanted with the Item's first commit, tried until Plaid agrees."""
 
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import ItemIsGoneError, ItemNotUsableError, NotFoundError, SyncError
 from core.items.access import reveal_token
-from core.items.attempts import pause_seconds
+from core.items.attempts import claim_due, pause_seconds, try_each
 from core.models import WebhookRegistration
 from core.plaid.endpoints import update_webhook
 from core.resources import Resources
 
 log = structlog.get_logger()
-
-CLAIM_LIMIT = 20
 
 
 class DueRegistration(NamedTuple):
@@ -49,29 +48,18 @@ async def register_webhook(resources: Resources, item_id: UUID, access_token: st
 async def register_due(resources: Resources) -> int:
     """Try every registration that is due, and return to how many Plaid agreed."""
     agreed = 0
-    while resources.settings.webhook_url is not None and (claimed := await _claim(resources)):
-        for registration in claimed:
-            agreed += await _register(resources, registration, resources.settings.webhook_url)
+    while (wanted := resources.settings.webhook_url) is not None and (claimed := await _claim(resources)):
+        agreed += await try_each(partial(_register, resources, wanted), claimed)
     return agreed
 
 
 async def _claim(resources: Resources) -> list[DueRegistration]:
-    due = (
-        select(WebhookRegistration.item_id)
-        .where(WebhookRegistration.next_attempt_at <= func.now())
-        .order_by(WebhookRegistration.next_attempt_at)
-        .limit(CLAIM_LIMIT)
-        .with_for_update(skip_locked=True)
-    )
-    hold = func.now() + timedelta(seconds=resources.settings.plaid_timeout_seconds * 3 + 60)
-    values = {"next_attempt_at": hold, "attempts": WebhookRegistration.attempts + 1}
-    claim = update(WebhookRegistration).where(WebhookRegistration.item_id.in_(due.scalar_subquery())).values(values)
+    claim = claim_due(WebhookRegistration, resources.settings)
     async with resources.database.transaction() as session:
-        rows = await session.execute(claim.returning(WebhookRegistration.item_id, WebhookRegistration.attempts))
-        return [DueRegistration(*row) for row in rows]
+        return [DueRegistration(row.item_id, row.attempts) for row in await session.execute(claim)]
 
 
-async def _register(resources: Resources, registration: DueRegistration, wanted: str) -> bool:
+async def _register(resources: Resources, wanted: str, registration: DueRegistration) -> bool:
     try:
         token = await reveal_token(resources, registration.item_id, "webhook_registration")
         await update_webhook(resources.plaid, token, wanted)

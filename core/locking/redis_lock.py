@@ -21,10 +21,12 @@ log = structlog.get_logger()
 
 # One round trip each. `notice` is the dirty flag: who finds the lease taken leaves word, and the holder is told
 # on release. Taking the lease clears it: what was asked before this moment is answered by the sync that begins.
-# `queued` says that a message for this name waits; from here on the next notice needs a message of its own.
+# `queued` says that a message for this name waits; from here on the next notice needs a message of its own. When it is
+# asked again, for redis-py does so if its connection broke before the answer came, whom it gave the lease to has it.
 ACQUIRE = """
 redis.call('del', KEYS[3])
-if redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then redis.call('del', KEYS[2]) return 1 end
+local is_ours = redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) or redis.call('get', KEYS[1]) == ARGV[1]
+if is_ours then redis.call('del', KEYS[2]) return 1 end
 if ARGV[3] == '1' then redis.call('set', KEYS[2], '1', 'PX', ARGV[2] * 10) end
 return 0
 """

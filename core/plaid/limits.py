@@ -1,4 +1,6 @@
-"""The outbound budget: every call to Plaid is paid for here before it is made, by all workers from one purse.
+"""The outbound budget: every page of a sync is paid for here before Plaid is asked, by all workers from one purse.
+
+Other endpoints have limits of their own at Plaid, which a service does not come near.
 
 Exact over processes and safe for fixed and for sliding windows; what it promises and what it costs is in
 docs/explanation/outbound-budget.md, why it is so in docs/adr/0014-outbound-budget.md.

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 import structlog
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
@@ -22,7 +22,7 @@ from core.database import Database
 from core.encryption.cipher import FieldKey
 from core.encryption.keyring import Keyring, KeyStatus, current_keyring, install_keyring
 from core.encryption.provider import EncryptionKeyProvider, fingerprint
-from core.errors import ConfigurationError, MannaError, UnavailableError
+from core.errors import ConfigurationError, UnavailableError
 from core.identity import jittered, new_id
 from core.models import EncryptionKey, KeyringReport
 from core.secrets import secrets_manager
@@ -108,13 +108,13 @@ class KeyringMember:
             await asyncio.sleep(jittered(self._settings.keyring_refresh_seconds))
             try:
                 await self.refresh()
-            except (MannaError, DBAPIError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a loop that ended here would end every rotation without a word
                 # Its kind says enough: the text of a driver's error is long, and repeats every few seconds.
                 log.error("keyring_refresh_failed", error=type(error).__name__)  # noqa: TRY400 - as said
 
     async def leave(self) -> None:
         """Count the last seals and take the report back; without a database the report just grows old."""
-        with contextlib.suppress(DBAPIError, OSError):
+        with contextlib.suppress(SQLAlchemyError, OSError):
             async with self._database.transaction() as session:
                 await _count_uses(session, current_keyring())
                 await session.execute(delete(KeyringReport).where(KeyringReport.process_id == self._id))

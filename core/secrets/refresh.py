@@ -34,7 +34,7 @@ class SecretsRefresh:
         Raises:
             ConfigurationError: they are of no use; a process does not start with them.
         """
-        for swap in [adopt(self._current) for adopt in self._adoptions]:
+        for swap in self._adopt(self._current):
             swap()
         self._manager.hold(self._current)
 
@@ -51,7 +51,8 @@ class SecretsRefresh:
         try:
             values = await asyncio.to_thread(self._manager.read)
             changed = values.changed_from(self._current)
-            swaps = [adopt(values) for adopt in self._adoptions] if changed else []
+            # In a thread as well: what unwraps a key may be on the network.
+            swaps = await asyncio.to_thread(self._adopt, values) if changed else []
         except MannaError as error:
             # The old ones are good until proven otherwise: a vault that is away must not stop the service.
             log.warning("secrets_refresh_refused", reason=str(error))
@@ -65,7 +66,13 @@ class SecretsRefresh:
         return changed
 
     async def run(self, seconds: float) -> None:
-        """Refresh every so many seconds, until cancelled."""
+        """Refresh every so many seconds, until cancelled, whatever a provider comes up with."""
         while True:
             await asyncio.sleep(seconds)
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001 - a loop that ended here would end every rotation without a word
+                log.error("secrets_refresh_failed", error=type(error).__name__)  # noqa: TRY400 - the text may hold a secret
+
+    def _adopt(self, values: SecretValues) -> list[Callable[[], None]]:
+        return [adopt(values) for adopt in self._adoptions]

@@ -49,7 +49,7 @@ class VaultProvider:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return {}
         _check(answer, f"reading {self._path}")
-        found: Mapping[str, Any] = answer.json()["data"]["data"] or {}
+        found: Mapping[str, Any] = _told(answer, "data", "data") or {}
         return found
 
     def _log_in(self) -> str:
@@ -59,7 +59,7 @@ class VaultProvider:
         method, body = self._credentials()
         answer = self._call("POST", f"/v1/auth/{method}/login", json=body)
         _check(answer, f"logging in by {method}")
-        self._token = str(answer.json()["auth"]["client_token"])
+        self._token = str(_told(answer, "auth", "client_token"))
         return self._token
 
     def _credentials(self) -> tuple[str, dict[str, str]]:
@@ -104,3 +104,10 @@ def _check(answer: httpx.Response, what: str) -> None:
         raise ConfigurationError(f"Vault refused {what}: HTTP {answer.status_code}")
     if answer.is_error:
         raise UnavailableError(f"Vault failed at {what}: HTTP {answer.status_code}")
+
+
+def _told(answer: httpx.Response, outer: str, inner: str) -> Any:
+    try:
+        return answer.json()[outer][inner]
+    except (ValueError, KeyError, TypeError):
+        raise UnavailableError("what answers at VAULT_ADDR does not answer as Vault does") from None

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.models import Account, Transaction
 
-OURS = {"item_id", "removed_at", "created_at", "updated_at"}
+OURS = {"item_id", "removed_at", "revoked_at", "created_at", "updated_at"}
 CATEGORY = "personal_finance_category"
 CATEGORY_PARTS = ("primary", "detailed", "confidence_level", "version")
 BALANCES = {

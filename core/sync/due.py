@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, any_, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from core.broker.messages import ITEMS_A_MESSAGE, SyncItem, SyncItems
+from core.broker.messages import ITEMS_A_MESSAGE, Queue, SyncItem, SyncItems
+from core.broker.waiting import read_waiting
 from core.database import Database
 from core.identity import jittered
 from core.models import ItemSchedule, PlaidItem, SyncTrigger
@@ -28,6 +29,9 @@ CLAIM_SECONDS = 300
 PARK_SECONDS = 3600
 RELEASE_SECONDS = 120
 RELEASE_LIMIT = 5000
+# As many messages may wait on the schedule's queues, 3,000 Items: at the rate that Plaid allows they are worked off
+# well within the time of their claims. Those of a longer queue would be claimed, queued and synced a second time.
+MOST_WAITING = 60
 # When the dispatcher was last here: what tells that beat and a worker for its queue are alive.
 TICKED_KEY = "dispatch:ticked"
 TICKED_SECONDS = 3600
@@ -38,7 +42,8 @@ async def dispatch_due(resources: Resources) -> int:
 
     An Item is claimed, by moving its `due_at`, before its message is sent: a crash in between delays it by
     five minutes and loses nothing. Items of an institution that is down are held back, one at a time is tried;
-    while Plaid refuses us altogether, nothing is claimed at all.
+    while Plaid refuses us altogether, nothing is claimed at all. Nor is it while the queues are long: what is due stays
+    so, and is taken by a later tick.
     """
     await resources.redis.set(TICKED_KEY, int(time.time()), ex=TICKED_SECONDS)
     await sweep(resources)
@@ -55,7 +60,7 @@ async def dispatch_due(resources: Resources) -> int:
 
 async def _dispatch(resources: Resources, breakers: OpenBreakers) -> int:
     total, claimed = 0, CLAIM_LIMIT
-    while claimed == CLAIM_LIMIT:
+    while claimed == CLAIM_LIMIT and await _waiting(resources) < MOST_WAITING:
         rows = await claim_due(resources.database, breakers)
         claimed = len(rows)
         for trigger in (SyncTrigger.SCHEDULED, SyncTrigger.BACKFILL):
@@ -66,6 +71,11 @@ async def _dispatch(resources: Resources, breakers: OpenBreakers) -> int:
     if total:
         log.info("due_items_dispatched", items=total)
     return total
+
+
+async def _waiting(resources: Resources) -> int:
+    waiting = await read_waiting(resources.settings, resources.redis)
+    return sum(waiting[queue].messages for queue in (Queue.SCHEDULED, Queue.BACKFILL))
 
 
 async def claim_due(
@@ -98,6 +108,8 @@ async def _park(connection: AsyncConnection, claimed: Collection[UUID], institut
     """Hold back those of the claimed Items whose institution is down, and return which they are."""
     item = PlaidItem
     held = select(item.id).where(item.id.in_(list(claimed)), item.institution_id.in_(institutions))
+    # One that was removed or given up since its claim began has no time, and gets none.
+    held = held.where(item.next_sync_at.is_not(None))
     # Whoever commits such an Item just now waits for its row in the schedule, which is ours: waiting for the Item in
     # turn would be a deadlock. It is sent, and the breaker holds it back at its run.
     free = held.with_for_update(skip_locked=True).scalar_subquery()

@@ -37,15 +37,17 @@ def is_unstorable(error: DBAPIError) -> bool:
 
 
 async def sift(database: Database, pages: Pages) -> None:
-    """Take out of the pages what PostgreSQL cannot read, entry by entry, into `pages.rejected`."""
-    bodies = []
-    for body in list(pages):
-        page = loose_page(body)
-        rejected = await _unreadable(database, page)
-        pages.rejected += rejected
-        # Written anew in any case: what stands beside the lists is not ours, and may be the trouble.
-        bodies.append(without(page, rejected))
-    pages.replace(bodies)
+    """Take out of the pages what PostgreSQL cannot read, entry by entry, into `pages.rejected`; a page at a time."""
+    with Pages() as sifted:
+        for body in pages:
+            page = loose_page(body)
+            rejected = await _unreadable(database, page)
+            pages.rejected += rejected
+            # Written anew in any case: what stands beside the lists is not ours, and may be the trouble.
+            sifted.keep(without(page, rejected))
+        pages.replace([])
+        for body in sifted:
+            pages.keep(body)
 
 
 async def keep_rejected(connection: AsyncConnection, item_id: UUID, run_id: UUID, rejected: Iterable[Rejected]) -> None:

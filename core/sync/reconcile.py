@@ -10,7 +10,7 @@ from sqlalchemy import TextClause, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
-from core.errors import LockNotAcquiredError
+from core.errors import LockNotAcquiredError, RestartFromEmptyCursorError
 from core.models import STAGED, RunStatus, SyncRun, SyncTrigger
 from core.plaid.schemas import decode_page
 from core.resources import Resources
@@ -48,10 +48,11 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """How many transactions were compared, and where they differ."""
+    """How many transactions were compared, where they differ, and whether Plaid still takes the Item's cursor."""
 
     compared: int
     differences: tuple[Difference, ...]
+    is_cursor_good: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,9 @@ class Drift:
 async def reconcile(resources: Resources, item_id: UUID, *, repair: bool) -> Drift:
     """Compare an Item's standing rows with everything that Plaid has, and put them right if asked to.
 
-    What has changed at the bank since the Item's cursor is no drift: the next sync brings it. A repair is a commit
-    like any other, with its version check, its run and its audit event; rows that Plaid does not have any more are
+    What has changed at the bank since the Item's cursor is no drift: the next sync brings it. Where Plaid refuses that
+    cursor no sync will, so whatever differs is drift, and a repair gives the Item a new one. A repair is a commit like
+    any other, with its version check, its run and its audit event; rows that Plaid does not have any more are
     tombstoned, none is deleted, so their history stays.
 
     Raises:
@@ -98,12 +100,13 @@ async def reconcile(resources: Resources, item_id: UUID, *, repair: bool) -> Dri
             with await fetch_everything(source, token, run.item.update_status) as everything:
                 found = await _compare(resources, run, everything)
                 lease.ensure_held()
-                await _settle(resources, run, everything, len(found.differences), repair=repair)
+                await _settle(resources, run, everything, found, repair=repair)
     return Drift(item_id, found.compared, found.differences, run.outcome)
 
 
-async def _settle(resources: Resources, run: OpenRun, everything: Pages, drift: int, *, repair: bool) -> None:
-    if repair and drift:
+async def _settle(resources: Resources, run: OpenRun, everything: Pages, found: Found, *, repair: bool) -> None:
+    drift = len(found.differences)
+    if repair and (drift or not found.is_cursor_good):
         await commit_run(resources, run, everything)
         what, resource = AuditEventType.ITEM_REPAIRED, f"item:{run.item.id}"
         context = AuditContext(run_id=str(run.id), drift=drift)
@@ -117,7 +120,11 @@ async def _settle(resources: Resources, run: OpenRun, everything: Pages, drift: 
 
 
 async def _moved_since(resources: Resources, run: OpenRun) -> set[str]:
-    """Return the transactions that changed at the bank after the Item's cursor."""
+    """Return the transactions that changed at the bank after the Item's cursor.
+
+    Raises:
+        RestartFromEmptyCursorError: Plaid refuses that cursor, so nobody can tell.
+    """
     if run.item.cursor is None:
         return set()
     moved: set[str] = set()
@@ -131,7 +138,11 @@ async def _moved_since(resources: Resources, run: OpenRun) -> set[str]:
 
 
 async def _compare(resources: Resources, run: OpenRun, everything: Pages) -> Found:
-    moved = await _moved_since(resources, run)
+    moved, is_cursor_good = set[str](), True
+    try:
+        moved = await _moved_since(resources, run)
+    except RestartFromEmptyCursorError:
+        is_cursor_good = False
     try:
         await stage_pages(resources.database, run.id, everything)
         async with resources.database.connection() as connection:
@@ -139,7 +150,7 @@ async def _compare(resources: Resources, run: OpenRun, everything: Pages) -> Fou
     finally:
         await unstage(resources.database, run.id)
     differences = tuple(one for one in different if one.transaction_id not in moved)
-    return Found(everything.added + everything.modified, differences)
+    return Found(everything.added + everything.modified, differences, is_cursor_good)
 
 
 async def _differences(connection: AsyncConnection, run: OpenRun) -> list[Difference]:

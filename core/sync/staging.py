@@ -9,7 +9,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import TextClause, delete, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.database import Database
@@ -18,6 +20,8 @@ from core.models import STAGED
 from core.plaid.schemas import loose_page
 from core.sync.apply import born_removed, execute_on_pages, parts
 from core.sync.pages import Pages
+
+log = structlog.get_logger()
 
 # The later page's word counts, so a row is overwritten as often as it is told.
 STAGE = """
@@ -104,9 +108,12 @@ async def move_staged(
 
 
 async def unstage(database: Database, run_id: UUID) -> None:
-    """Remove a run's staged rows."""
-    async with database.connection() as connection:
-        await connection.execute(delete(STAGED).where(STAGED.c.run_id == run_id))
+    """Remove a run's staged rows. If that fails the sweep does it: what was committed before stays a success."""
+    try:
+        async with database.connection() as connection:
+            await connection.execute(delete(STAGED).where(STAGED.c.run_id == run_id))
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("staged_rows_left", run_id=str(run_id), error=type(error).__name__)
 
 
 @cache

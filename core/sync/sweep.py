@@ -41,6 +41,8 @@ async def sweep(resources: Resources) -> int:
     query = (
         select(SyncRun.id, SyncRun.item_id)
         .where(SyncRun.status == RunStatus.RUNNING, SyncRun.started_at < func.now() - ttl)
+        # The lost grow older than any that lives: however many live, they come first in the end.
+        .order_by(SyncRun.started_at)
         .limit(LIMIT)
     )
     async with resources.database.connection() as connection:

@@ -48,6 +48,9 @@ async def explained(resources: Resources, item_id: UUID, error: SyncError) -> Sy
         stored = await settle(resources, rotation)
     except SyncError as told:
         return told
+    except NotFoundError:
+        # It was removed meanwhile: whichever token it had, it is gone.
+        return error
     return RetryLaterError(REPLACED, request_id=error.request_id) if stored else error
 
 

@@ -1,6 +1,6 @@
 """One transaction for as many deliveries as wait: remembered once, with its effect, and recorded."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -104,21 +104,21 @@ async def keep_deliveries(connection: AsyncConnection, deliveries: Sequence[Deli
     counted = [*new, *_told_again(free, new)]
     reached = [(one.effect, items[one.told.item_id]) for one in counted if one.told.item_id in items]
     standing = [(effect, item.id) for effect, item in reached if item.status not in GONE]
-    for effect, item_ids in _by_effect(standing):
+    ended = {item_id for effect, item_id in standing if effect.ends_access}
+    # What else a batch tells of an Item that ends in it would bring the Item back, or have it looked for for ever.
+    lasting = [(effect, item_id) for effect, item_id in standing if effect.ends_access or item_id not in ended]
+    for effect, item_ids in _by_effect(lasting):
         await _apply(connection, effect, item_ids)
-    return Kept(
-        set(new),
-        set(deliveries).difference(free),
-        _to_sync(counted, items),
-        any(effect.ends_access for effect, _ in standing),
-    )
+    return Kept(set(new), set(deliveries).difference(free), _to_sync(counted, items, ended), bool(ended))
 
 
-def _to_sync(new: Iterable[Delivery], items: Mapping[str | None, Any]) -> dict[UUID, list[str]]:
+def _to_sync(
+    new: Iterable[Delivery], items: Mapping[str | None, Any], ended: Collection[UUID]
+) -> dict[UUID, list[str]]:
     found: dict[UUID, list[str]] = {}
     for one in new:
         item = items.get(one.told.item_id)
-        if one.effect.leads_to_sync and item is not None and item.status not in GONE:
+        if one.effect.leads_to_sync and item is not None and item.status not in GONE and item.id not in ended:
             traces = found.setdefault(item.id, [])
             if one.traceparent is not None:
                 traces.append(one.traceparent)

@@ -47,3 +47,11 @@ async def test_it_raises_the_alert_that_the_guide_asks_for(resources):
     await consume(resources.settings, resources.database)
     alerts = "SELECT context ->> 'rule' FROM audit_events WHERE event_type = 'audit:alert:raised'"
     assert await ask(resources, alerts) == [("configuration-changed",)]
+
+
+async def test_several_sentinels_are_an_address_and_their_password_is_no_news(resources):
+    sentinels = "sentinel://:{}@host1:26379,host2:26379/0?master=manna&sentinel_password={}"
+    await start(resources, redis_url=sentinels.format("a", "b"))
+    await start(resources, redis_url=sentinels.format("c", "d"))
+    await start(resources, redis_url=sentinels.replace("host2", "host3").format("c", "d"))
+    assert [row[0] for row in await ask(resources, RECORDED)][1:] == ["redis_url"]

@@ -1,13 +1,18 @@
 """Retention: what is old goes, in the audit log only once its root is outside and its end is announced."""
 
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
 import pytest
 import structlog
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from core.audit.checkpoints import export_checkpoints
-from core.audit.retention import prune
+from core.audit.retention import batch_of, old_runs, old_webhooks, prune
 from core.audit.sink import seal_outbox
-from core.identity import new_id
+from core.identity import first_id_at, new_id
+from core.models import SyncRun, WebhookEvent
 from tests.audit.chain import ask, execute, seal, sign, verify, write
 
 PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_events'::regclass ORDER BY 1"
@@ -83,20 +88,38 @@ async def test_the_next_months_partition_is_there_before_its_month(resources):
     assert await ask(resources, next_month) == await ask(resources, PARTITIONS)
 
 
-async def test_old_runs_and_webhooks_go_what_runs_or_is_young_stays(resources):
+def ago(days):
+    """Return an id and the moment that it was made, as text."""
+    moment = datetime.now(UTC) - timedelta(days=days)
+    # Ids are in order of time; of one millisecond any two differ.
+    return UUID(int=first_id_at(moment).int + new_id().int % 2**32), moment
+
+
+async def insert_runs(resources, *runs):
     item = new_id()
     await execute(
         resources,
         "INSERT INTO plaid_items (id, user_id, plaid_item_id, plaid_access_token)"
-        f" VALUES ('{item}', 'u', 'p', 'sealed:v1:x')",
-        "INSERT INTO sync_runs (id, item_id, trigger, status, started_at)"
-        f" SELECT gen_random_uuid(), '{item}', 'manual', status, now() - make_interval(days => age)"
-        " FROM unnest(ARRAY['succeeded', 'failed', 'running', 'succeeded'], ARRAY[91, 200, 200, 89])"
-        " AS r (status, age)",
-        "INSERT INTO webhook_events"
-        " (id, delivery_key, webhook_type, webhook_code, payload, issued_at, received_at)"
-        " SELECT gen_random_uuid(), int4send(age), 'T', 'C', '{}', now(), now() - make_interval(days => age)"
-        " FROM unnest(ARRAY[91, 89]) AS age",
+        f" VALUES ('{item}', 'u', '{item}', 'sealed:v1:x')",
+        *(
+            "INSERT INTO sync_runs (id, item_id, trigger, status, started_at)"
+            f" VALUES ('{run_id}', '{item}', 'manual', '{status}', '{moment}')"
+            for status, (run_id, moment) in runs
+        ),
+    )
+
+
+async def test_old_runs_and_webhooks_go_what_runs_or_is_young_stays(resources):
+    statuses, ages = ("succeeded", "failed", "running", "succeeded"), (91, 200, 200, 89)
+    await insert_runs(resources, *zip(statuses, map(ago, ages), strict=True))
+    await execute(
+        resources,
+        *(
+            "INSERT INTO webhook_events"
+            " (id, delivery_key, webhook_type, webhook_code, payload, issued_at, received_at)"
+            f" VALUES ('{event_id}', uuid_send('{event_id}'), 'T', 'C', '{{}}', now(), '{moment}')"
+            for event_id, moment in map(ago, (91, 89))
+        ),
     )
     pruned = await prune(resources.settings, resources.database)
     assert (pruned.sync_runs, pruned.webhook_events) == (2, 1)
@@ -106,3 +129,22 @@ async def test_old_runs_and_webhooks_go_what_runs_or_is_young_stays(resources):
         {"table": "sync_runs", "count": 2},
         {"table": "webhook_events", "count": 1},
     ]
+
+
+async def test_what_is_old_is_found_without_a_look_at_what_is_young(resources):
+    """A look at every row, each hour, outlasts the statement's time-out once the tables are large."""
+    await insert_runs(resources, ("succeeded", ago(100)))
+    await execute(
+        resources,
+        "INSERT INTO sync_runs (id, item_id, trigger, status)"
+        " SELECT gen_random_uuid(), item_id, 'manual', 'succeeded' FROM sync_runs, generate_series(1, 5000)",
+        "INSERT INTO webhook_events (id, delivery_key, webhook_type, webhook_code, payload, issued_at)"
+        " SELECT gen_random_uuid(), int4send(number), 'T', 'C', '{}', now() FROM generate_series(1, 5000) AS number",
+        "ANALYZE sync_runs, webhook_events",
+    )
+    for table, past in ((SyncRun, old_runs), (WebhookEvent, old_webhooks)):
+        query = batch_of(table, past(datetime.now(UTC) - timedelta(days=90)))
+        compiled = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+        plan = "\n".join(line for (line,) in await ask(resources, f"EXPLAIN {compiled}"))
+        assert f"pk_{table.__tablename__}" in plan, plan
+        assert "Filter: (id" not in plan, plan

@@ -4,13 +4,19 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from sqlalchemy.exc import DBAPIError
 
 from core.audit.consumer import consume
 from core.audit.sink import seal_batch, seal_outbox
+from core.broker.publisher import Publisher
+from tasks import consume_audit
 from tests.audit.chain import ask, execute, verify, write
 from tests.conftest import ROOT
 
@@ -129,3 +135,13 @@ async def test_a_consumer_killed_in_the_middle_leaves_every_event_once(resources
     assert await seal_outbox(resources.database) == 12
     assert sorted(await ask(resources, "SELECT event_id FROM audit_events")) == written
     assert (await verify(resources)).problem is None
+
+
+async def test_without_redis_the_outbox_is_sealed_all_the_same(resources):
+    """Where RabbitMQ brings the wake-ups they come without Redis too."""
+    async with Redis.from_url("redis://127.0.0.1:9", retry=Retry(NoBackoff(), 0)) as away:
+        publisher = Publisher(resources.settings, away)
+        await write(resources, 3)
+        await consume_audit.consume(replace(resources, publisher=publisher))
+        publisher.close()
+    assert await ask(resources, "SELECT count(*) FROM audit_events") == [(3,)]

@@ -103,6 +103,12 @@ class World:
             found = await connection.execute(text(statement), given)
             return [tuple(row) for row in found] if found.returns_rows else []
 
+    async def eventually(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        """Look until what goes on beside the test has come to these rows."""
+        async with asyncio.timeout(20):
+            while await self.sql(statement) != rows:  # noqa: ASYNC110 - what is waited for is in the database
+                await asyncio.sleep(0)
+
     async def one(self, item: Linked, columns: str) -> tuple[Any, ...]:
         """Return columns of an Item."""
         (row,) = await self.sql(f"SELECT {columns} FROM plaid_items WHERE id = :id", id=item.id)

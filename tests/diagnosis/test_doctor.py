@@ -20,7 +20,7 @@ from devstack.processes import open_supervisor
 from tests.conftest import ROOT
 
 CELERY = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--without-gossip", "--without-mingle"]
-QUEUES = "sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance,audit"
+QUEUES = "sync.webhook,maintenance,sync.replay,sync.scheduled,sync.backfill,audit"
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ async def test_a_service_without_workers_names_what_to_start(settings, resources
         "queues",
         "clock",
     }
-    queues = "sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance"
+    queues = "sync.webhook,maintenance,sync.replay,sync.scheduled,sync.backfill"
     assert found["workers"]["commands"] == [f"celery -A worker worker -Q {queues}", "celery -A worker worker -Q audit"]
     assert found["beat"]["commands"] == ["celery -A worker beat"]
     assert found["schedule"]["said"].startswith("1 Items are due and not dispatched")
@@ -177,7 +177,7 @@ def test_a_person_gets_whole_lines_to_copy(settings):
     command = [sys.executable, "-m", "cli", "doctor"]
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     _, following = shown.stdout.split("Next:\n")
-    queues = "sync.webhook,sync.replay,sync.scheduled,sync.backfill,maintenance"
+    queues = "sync.webhook,maintenance,sync.replay,sync.scheduled,sync.backfill"
     assert following.splitlines()[:3] == [
         f"  celery -A worker worker -Q {queues}",
         "  celery -A worker worker -Q audit",

@@ -52,7 +52,7 @@ async def test_a_sync_that_is_cancelled_at_any_step_is_recorded_as_what_it_was(w
         await world.evolve(item, added=5 if pages == 2 else 1)
         was_cancelled = await cancelled_at(world, item, steps, monkeypatch)
         # Nothing is left open, and a failure is told of exactly the runs that failed.
-        await eventually(world, "SELECT 1 FROM sync_runs WHERE status = 'running'", [])
+        await world.eventually("SELECT 1 FROM sync_runs WHERE status = 'running'", [])
         failed = await world.sql("SELECT count(*) FROM sync_runs WHERE status = 'failed'")
         told = "SELECT count(*) FROM audit_outbox WHERE event_type = 'plaid:item:sync_failed'"
         assert await world.sql(told) == failed, steps
@@ -64,10 +64,3 @@ async def test_a_sync_that_is_cancelled_at_any_step_is_recorded_as_what_it_was(w
         await world.check(item)
         steps += 1
     assert steps > 5
-
-
-async def eventually(world, statement, rows):  # noqa: F811
-    """Look until what goes on beside a cancelled sync has ended: a batch that it was in, the record of its end."""
-    async with asyncio.timeout(20):
-        while await world.sql(statement) != rows:  # noqa: ASYNC110 - what is waited for is in the database
-            await asyncio.sleep(0)

@@ -1,6 +1,7 @@
 """What becomes of each way in which Plaid can tell a change."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,10 @@ from sqlalchemy import text
 from core.errors import OperatorMustActError, RestartFromEmptyCursorError, RestartPaginationError
 from core.items.registration import NewItem, register_items
 from core.models import QuarantinedTransaction, RunStatus, SyncTrigger
+from core.plaid.schemas import decode_page
 from core.sync import commit
+from core.sync.pages import Pages
+from core.sync.quarantine import sift
 from core.sync.sync_item import sync_item
 from tests.integration.plaid_script import PlaidScript, page, transaction
 
@@ -33,6 +37,12 @@ def way(request, monkeypatch):
 async def execute(resources, statement):
     async with resources.database.connection() as connection:
         return (await connection.execute(text(statement))).all()
+
+
+async def execute_ddl(resources, *statements):
+    async with resources.database.connection() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
 
 
 async def standing(resources):
@@ -204,3 +214,36 @@ async def test_an_answer_that_is_no_page_fails_the_run_and_changes_nothing(resou
     outcome = await sync(resources, item_id, body)
     assert (outcome.error_code, outcome.verdict) == ("MALFORMED_ANSWER", "retry_later")
     assert await execute(resources, "SELECT cursor, version, status FROM plaid_items") == [(None, 0, "active")]
+
+
+async def test_an_unstorable_entry_of_a_large_update_is_found_without_holding_all_of_it(resources):
+    with Pages() as pages:
+        for number in range(20):
+            long = transaction(f"t{number}", name="x" * 1_000_000)
+            bad = [transaction("u", running_balance="plenty")] if number == 19 else []
+            pages.append(*decode_page(page([long, *bad]))[1::-1])
+        tracemalloc.start()
+        await sift(resources.database, pages)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (pages.kept, len(pages.rejected)) == (20, 1)
+        assert peak < pages.bytes / 2
+
+
+async def test_rows_that_cannot_be_cleared_away_leave_a_commit_what_it_is(resources, item_id, monkeypatch):
+    monkeypatch.setattr(commit, "STAGED_PAGES", 0)
+    await execute_ddl(
+        resources,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'",
+        "CREATE TRIGGER refuse BEFORE DELETE ON staged_transactions FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    assert (await sync(resources, item_id, page([transaction("a")]))).status is RunStatus.SUCCEEDED
+    assert await standing(resources) == "a"
+
+
+async def test_an_account_that_was_taken_back_stays_so_whatever_a_page_tells(resources, item_id):
+    account = {"account_id": "acc1", "name": "Checking", "type": "depository", "balances": {}}
+    await sync(resources, item_id, page(accounts=[account]))
+    await execute_ddl(resources, "UPDATE accounts SET revoked_at = now()")
+    await sync(resources, item_id, page(accounts=[{**account, "name": "Cheque", "revoked_at": None}]))
+    assert await execute(resources, "SELECT name, revoked_at IS NULL FROM accounts") == [("Cheque", False)]

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
+from core.database import open_database
+from core.errors import NotFoundError
 from core.identity import new_id
 from core.items.registration import NewItem, register_items
 from core.items.sync_request import request_sync
@@ -15,7 +18,7 @@ from core.models import SyncTrigger
 from core.resources import Resources
 from core.sync.breaker import OpenBreakers
 from core.sync.commit import MOVE
-from core.sync.due import claim_due
+from core.sync.due import MOST_WAITING, claim_due, dispatch_due
 from core.sync.sweep import sweep
 
 DOWN = OpenBreakers({"institution:ins_down": None})
@@ -146,3 +149,30 @@ async def test_a_commit_writes_no_index_of_the_items(resources):
         assert tuple((await connection.execute(text(counted))).one()) == (5, 5)
     later = "SELECT count(*) FROM item_schedules WHERE due_at > now() AND NOT never_synced"
     assert await run(resources, later) == [(5,)]
+
+
+async def test_an_item_that_is_gone_is_not_parked(resources):
+    """It may be removed between its claim and here; with a time it would be looked for for ever."""
+    await link(resources, 1, "ins_down")
+    await run(resources, "UPDATE plaid_items SET status = 'removed', next_sync_at = NULL")
+    await run(resources, "UPDATE item_schedules SET due_at = now()")
+    await claim_due(resources.database, DOWN)
+    assert await run(resources, "SELECT next_sync_at, parked_at FROM plaid_items") == [(None, None)]
+
+
+async def test_a_request_for_an_item_that_is_not_there_needs_one_connection(resources):
+    """With one for its answer as well, as many requests as there are connections would wait for each other."""
+    settings = resources.settings.model_copy(update={"database_pool_size": 1})
+    database = open_database(settings, settings.database_url)
+    with pytest.raises(NotFoundError):
+        await request_sync(replace(resources, database=database), new_id(), "user:test")
+    await database.close()
+
+
+async def test_while_the_queues_are_long_nothing_more_is_claimed(resources):
+    """What waits there for longer than its claim would be queued, and synced, once more for each time it runs out."""
+    await link(resources, 3)
+    await resources.redis.rpush("sync.scheduled", *["{}"] * MOST_WAITING)
+    assert await dispatch_due(resources) == 0
+    await resources.redis.delete("sync.scheduled")
+    assert await dispatch_due(resources) == 3

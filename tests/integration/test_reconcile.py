@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from core.errors import LockNotAcquiredError
+from core.errors import LockNotAcquiredError, RestartFromEmptyCursorError
 from core.items.registration import NewItem, register_items
 from core.models import SyncTrigger
 from core.sync.reconcile import Difference, reconcile
@@ -84,3 +84,21 @@ async def test_an_item_that_is_being_synced_is_left_alone(resources, item_id):
     with pytest.raises(LockNotAcquiredError):
         await run(resources, item_id, page(FOUR))
     await lease.release()
+
+
+@pytest.mark.parametrize("repair", [True, False])
+async def test_a_cursor_that_plaid_refuses_is_replaced_by_a_repair(resources, item_id, repair):
+    """What the advice for `CURSOR_REFUSED_AGAIN` leads to; nobody can tell then what moved since that cursor."""
+    refused = RestartFromEmptyCursorError("INVALID_FIELD", error_type="INVALID_REQUEST")
+    drift = await run(resources, item_id, page(FOUR, next_cursor="f2"), refused, repair=repair)
+    assert (drift.compared, drift.differences, drift.repaired) == (4, (), repair)
+    (row,) = (await execute(resources, "SELECT cursor, error_code FROM plaid_items")).all()
+    assert tuple(row) == ("f2" if repair else "f1", None)
+
+
+async def test_all_that_differs_is_drift_when_the_cursor_is_refused(resources, item_id):
+    refused = RestartFromEmptyCursorError("INVALID_FIELD", error_type="INVALID_REQUEST")
+    await harm(resources)
+    drift = await run(resources, item_id, page(FOUR, next_cursor="f2"), refused, repair=True)
+    assert (len(drift.differences), drift.repaired) == (4, True)
+    assert await standing(resources) == dict.fromkeys("abcd", 12.34)

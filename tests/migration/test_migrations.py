@@ -1,9 +1,13 @@
+import asyncio
 import subprocess
 import sys
 
 import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
 
+from core.database import TIMEOUTS
 from tests.conftest import ROOT
 
 
@@ -57,3 +61,17 @@ def test_a_wrong_address_is_one_line(settings, monkeypatch):
     assert refused.stderr.strip().splitlines() == [
         "alembic: DATABASE_URL is not for PostgreSQL; accepted is postgresql://user@host:port/name"
     ]
+
+
+async def test_a_second_deployment_waits_for_the_migration_of_the_first(settings, database_url, monkeypatch):
+    monkeypatch.setitem(TIMEOUTS, "lock_timeout", "50")
+    first = await asyncpg.connect(database_url)
+    await first.execute("SELECT pg_advisory_lock($1)", int("6D616E6E61", 16))
+    second = asyncio.create_task(asyncio.to_thread(command.upgrade, Config(ROOT / "alembic.ini"), "head"))
+    waits = """SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        WHERE datname = current_database() AND NOT granted AND waitstart < clock_timestamp() - interval '100 ms'"""
+    while not await first.fetchval(waits) and not second.done():  # noqa: ASYNC110 - it waits in the database
+        await asyncio.sleep(0.01)
+    assert not second.done()
+    await first.close()
+    await second

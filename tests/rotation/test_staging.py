@@ -1,18 +1,22 @@
 """A key seals only once every live process has it, and goes only once nothing uses it."""
 
+import asyncio
 import base64
 import os
 from uuid import uuid4
 
+import asyncpg
 import pytest
+import structlog
 from sqlalchemy import func, insert, select, update
 
+from core.database import open_database
 from core.encryption import EncryptionKeyProvider, Keyring, KeyStatus, current_keyring, install_keyring, keyring
 from core.errors import ConfigurationError, NotFoundError, UnavailableError
 from core.items.registration import NewItem, register_items
 from core.models import AuditOutbox, EncryptionKey, KeyringReport
 from core.resources import open_resources
-from core.rotation.membership import KeyringMember
+from core.rotation.membership import KeyringMember, keyring_followed
 from core.rotation.promotion import KeyInUseError, destroy, key_states, laggards, promote
 from core.rotation.rotate import plan_rotation, reencrypt_everywhere
 from core.settings import Environment, load_settings
@@ -188,3 +192,23 @@ async def test_an_unmigrated_database_is_one_line(addresses, settings, monkeypat
     with pytest.raises(UnavailableError, match="the database is not migrated: run alembic upgrade head"):
         async with open_resources(load_settings()):
             pass
+
+
+async def test_a_process_without_a_connection_to_spare_goes_on_following(settings, monkeypatch):
+    """The pool's time-out is no error of the database's; whoever stops reporting for it takes no part any more."""
+    settings = settings.model_copy(update={"database_pool_size": 1, "keyring_refresh_seconds": 0.1})
+    database = open_database(settings, settings.database_url)
+    monkeypatch.setattr(database._engine.pool, "_timeout", 0)
+    looking = await asyncpg.connect(settings.database_url)
+    reported = "SELECT count(*) FROM keyring_reports WHERE reported_at > $1"
+    with structlog.testing.capture_logs() as logs:
+        async with keyring_followed(database, settings), asyncio.timeout(20):
+            async with database.connection():
+                while not logs:  # noqa: ASYNC110 - what is waited for is a line of the log
+                    await asyncio.sleep(0.01)
+            since = await looking.fetchval("SELECT clock_timestamp()")
+            while not await looking.fetchval(reported, since):  # noqa: ASYNC110 - and here in the database
+                await asyncio.sleep(0.01)
+    assert {line["event"] for line in logs} == {"keyring_refresh_failed"}
+    await looking.close()
+    await database.close()

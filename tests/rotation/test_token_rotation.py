@@ -1,6 +1,7 @@
 """Access tokens replaced at Plaid, with every way in which the answer can fail to arrive. Against the simulator."""
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,8 +11,9 @@ from sqlalchemy.exc import OperationalError
 from core.errors import ItemIsGoneError, LockNotAcquiredError, NotFoundError, RetryLaterError, UserMustActError
 from core.items import token_rotation as module
 from core.items.registration import NewItem, register_items
+from core.items.removal import remove_item
 from core.items.token_rotation import rotate_access_token, settle_token_rotation
-from core.models import AuditOutbox, PlaidItem, SyncRun, SyncTrigger, TokenRotation
+from core.models import AuditOutbox, PlaidItem, RunStatus, SyncRun, SyncTrigger, TokenRotation
 from core.resources import open_resources
 from core.settings import load_settings
 from core.sync.sync_item import sync_item
@@ -231,3 +233,16 @@ async def test_an_item_that_syncs_or_does_not_exist_is_left_alone(resources, ite
 def test_the_answer_does_not_show_its_token():
     assert "access" not in repr(module.Replaced("access-sandbox-1"))
     assert "access" not in repr(module.OpenRotation(uuid4(), uuid4(), ACTOR, "access-sandbox-1"))
+
+
+async def test_an_item_removed_under_a_sync_with_an_open_rotation_has_its_run_closed(resources, item_id):
+    class RemovedMeanwhile:
+        async def transactions_sync(self, *_):
+            await remove_item(resources, item_id, ACTOR)
+            raise ItemIsGoneError("ITEM_NOT_FOUND", error_type="ITEM_ERROR")
+
+    await module._begin(resources, item_id, ACTOR)
+    outcome = await sync_item(replace(resources, plaid=RemovedMeanwhile()), item_id, SyncTrigger.SCHEDULED)
+    assert outcome.error_code == "ITEM_NOT_FOUND"
+    async with resources.database.transaction() as session:
+        assert (await session.scalars(select(SyncRun.status))).all() == [RunStatus.FAILED]

@@ -129,6 +129,12 @@ def test_a_sealed_or_absent_vault_is_unavailable(vault):
             VaultProvider(load_settings(vault_addr=address), {"VAULT_TOKEN": "root-token"}).get("plaid_secret")
 
 
+def test_what_is_no_answer_of_vault_s_is_one_line(vault):
+    vault.behind_a_proxy = True
+    with pytest.raises(UnavailableError, match="does not answer as Vault does"):
+        VaultProvider(load_settings(vault_addr=vault.url), {"VAULT_TOKEN": "root-token"}).get("plaid_secret")
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"), [({}, "set VAULT_ADDR"), ({"vault_addr": "http://vault"}, "must be https://")]
 )

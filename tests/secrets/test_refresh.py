@@ -128,3 +128,24 @@ async def test_a_process_does_not_start_without_a_key(files, settings):
         async with open_resources(settings):
             pass
     assert secrets_manager.look_up(SecretName.ENCRYPTION_KEY, required=False) is None
+
+
+async def test_whatever_a_provider_comes_up_with_the_refresh_goes_on(opened, files, monkeypatch):
+    (files / "plaid_secret").write_text("plaid-two")
+    answers = [ValueError("a proxy's page"), secrets_manager.read]
+
+    def read():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer()
+
+    with monkeypatch.context() as odd:
+        odd.setattr(secrets_manager, "read", read)
+        running = asyncio.create_task(opened.secrets.run(0))
+        async with asyncio.timeout(20):
+            while get_secret("plaid_secret") != "plaid-two" and not running.done():  # noqa: ASYNC110 - a thread's work
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+    assert get_secret("plaid_secret") == "plaid-two"

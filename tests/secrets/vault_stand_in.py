@@ -21,7 +21,7 @@ class VaultServer(ThreadingHTTPServer):
             "kubernetes": {"role": "manna", "jwt": "the-service-account"},
         }
         self.tokens = {"root-token"}
-        self.sealed = False
+        self.sealed = self.behind_a_proxy = False
 
     @property
     def url(self):
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"auth": {"client_token": token, "lease_duration": 3600, "renewable": True}})
 
     def answer(self, status, document):
-        body = json.dumps(document).encode()
+        body = b"<html>Sign in</html>" if self.server.behind_a_proxy else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -13,6 +13,7 @@ from core.errors import WebhookRejectedError
 from core.items.registration import NewItem, register_items
 from core.locking.redis_lock import item_lease, keys_of
 from core.plaid.webhook_verification import VerifiedWebhook
+from core.webhooks.deliveries import keep_deliveries, read_delivery
 from core.webhooks.effects import EFFECTS
 from core.webhooks.inbox import Inbox
 
@@ -198,3 +199,21 @@ async def test_every_documented_code_is_known_and_the_rest_is_only_remembered(re
     for number, (kind, code) in enumerate([*EFFECTS, ("ASSETS", "PRODUCT_READY")]):
         assert await receive(inbox, webhook(kind, code, number=number))
     assert await rows(resources, "SELECT count(*) FROM webhook_events") == [{"count": len(EFFECTS) + 1}]
+
+
+async def together(resources, *bodies):
+    """Receive webhooks as one batch: they arrive while another transaction is under way."""
+    deliveries = [read_delivery(body, proof(body)) for body in bodies]
+    async with resources.database.connection() as connection:
+        return await keep_deliveries(connection, deliveries, wait=False)
+
+
+@pytest.mark.parametrize("other", [webhook(), webhook("ITEM", "ERROR", error=LOGIN), webhook("ITEM", "LOGIN_REPAIRED")])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_comes_together_with_a_revocation_does_not_bring_the_item_back(resources, item_id, other, is_first):
+    revocation = webhook("ITEM", "USER_PERMISSION_REVOKED")
+    kept = await together(resources, *([revocation, other] if is_first else [other, revocation]))
+    assert (len(kept.new), kept.to_sync, kept.ends_access) == (2, {}, True)
+    (item,) = await rows(resources, "SELECT status, error_code, next_sync_at FROM plaid_items")
+    assert item == {"status": "revoked", "error_code": "USER_PERMISSION_REVOKED", "next_sync_at": None}
+    assert await rows(resources, "SELECT due_at FROM item_schedules") == [{"due_at": None}]
