@@ -1,9 +1,9 @@
 """Asks PostgreSQL and Redis what the checks want to know; what does not answer is absent, with the reason."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -17,6 +17,7 @@ from core.redis_connection import open_redis
 from core.settings import REDIS_TLS_RISK, Settings
 from scripts.validation.inspection import DatabaseFacts, RedisFacts, SchemaFacts
 
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 PARAMETERS = (
     "password_encryption",
     "fsync",
@@ -87,7 +88,7 @@ async def _about_tables(connection: AsyncConnection) -> SchemaFacts | None:
     if not await connection.scalar(text("SELECT to_regclass('alembic_version')")):
         return None
     revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-    head = ScriptDirectory.from_config(Config("alembic.ini")).get_current_head() or ""
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
     row = (await connection.execute(text(ABOUT_TABLES))).one()
     triggers = frozenset(name for name, bit in TRIGGER_BITS.items() if (row.triggers or 0) & bit)
     return SchemaFacts(

@@ -2,20 +2,23 @@
 
 import os
 import secrets
+import shlex
+import subprocess
 from pathlib import Path
 
 from devstack.places import answers, free_port, make_directory, server_user
 
 # Not the one on the path: that one is for root and the service's own user only.
-SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 USER = "manna"
 
 
 class RabbitMq:
     """A server with its data; `url` stays the same over stop and start."""
 
-    def __init__(self, supervisor) -> None:
+    def __init__(self, supervisor, user=USER) -> None:
         self.supervisor = supervisor
+        self.user = user
         self.directory = make_directory()
         self.password = secrets.token_urlsafe(24)
         self.port, self._mapper_port, self._inner_port = free_port(), free_port(), free_port()
@@ -23,11 +26,11 @@ class RabbitMq:
 
     @property
     def url(self):
-        return f"amqp://{USER}:{self.password}@127.0.0.1:{self.port}//"
+        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}//"
 
     def prepare(self):
         """Write its configuration and start the port mapper, which Erlang would leave running otherwise."""
-        lines = {"default_user": USER, "default_pass": self.password, "loopback_users": "none"}
+        lines = {"default_user": self.user, "default_pass": self.password, "loopback_users": "none"}
         self._write("rabbitmq.conf", "".join(f"{name} = {value}\n" for name, value in lines.items()))
         self._write("plugins", "[].\n")
         if user := server_user():
@@ -52,7 +55,7 @@ class RabbitMq:
             "SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}",
             **places,
         }
-        env = {
+        self._environment = env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
             "ERL_EPMD_PORT": str(self._mapper_port),
@@ -61,8 +64,18 @@ class RabbitMq:
         }
         log = self.directory / "rabbitmq.log"
         log.write_text("")
-        self.supervisor.start("rabbitmq", [str(SERVER)], log=log, env=env, user=server_user(), cwd=self.directory)
+        self.supervisor.start(
+            "rabbitmq", [str(PROGRAMS / "rabbitmq-server")], log=log, env=env, user=server_user(), cwd=self.directory
+        )
         self.supervisor.wait_ready("rabbitmq", lambda: "Server startup complete" in log.read_text(errors="replace"))
+
+    def control(self, line, given=""):
+        """Run a `rabbitmqctl …` as its administrator would on its own machine."""
+        program, *arguments = shlex.split(line)
+        uid, gid = server_user() or (None, None)
+        user = {} if uid is None else {"user": uid, "group": gid, "extra_groups": []}
+        command = [str(PROGRAMS / program), *arguments]
+        subprocess.run(command, env=self._environment, input=given, text=True, check=True, cwd=self.directory, **user)
 
     def stop(self):
         """Stop the server; what it was told stays."""

@@ -17,6 +17,7 @@ from devstack.places import free_port
 from devstack.processes import open_supervisor
 from devstack.stack import SYNC_QUEUES
 from tests.availability.rabbitmq import RabbitMq
+from tests.docs.ledger import blocks_of
 from worker.app import make_app
 
 pytestmark = pytest.mark.extras("rabbitmq-server")
@@ -75,6 +76,20 @@ async def test_a_publisher_lives_through_a_restart_and_what_waits_is_counted(rab
         depths = await read_depths(given)
     assert depths == {queue: 2 if queue is Queue.WEBHOOK else 0 for queue in Queue}
     assert await asyncio.to_thread(make_app(given).amqp.queues.keys) == {queue.value for queue in Queue}
+
+
+def test_the_how_to_s_user_may_work():
+    """What the page types on the broker's machine, and then a queue declared by the user that it made."""
+    (block,) = blocks_of("tests/availability/test_rabbitmq.py::test_the_how_to_s_user_may_work")
+    with open_supervisor() as supervisor:
+        server = RabbitMq(supervisor, user="administrator")
+        server.prepare()
+        server.start()
+        for line in block.lines:
+            server.control(line, given="a-password-of-ours\n")
+        url = f"amqp://manna:a-password-of-ours@127.0.0.1:{server.port}/manna"
+        with Connection(url) as connection, connection.channel() as channel:
+            assert channel.queue_declare(queue="sync.webhook", durable=True).message_count == 0
 
 
 async def test_a_broker_that_is_away_is_one_line_without_its_password(settings, monkeypatch):

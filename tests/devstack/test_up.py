@@ -7,6 +7,7 @@ import shlex
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import asyncpg
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from devstack.servers import open_servers
 from tests.conftest import ROOT
 from tests.devstack.running_up import running_up, still_alive
+from tests.docs.blocks import blocks
 
 SERVERS = {"postgres", "initdb", "valkey-server", "redis-server"}
 
@@ -39,6 +41,15 @@ def given(monkeypatch, tmp_path):
 def check_only(env):
     command = [sys.executable, "-m", "cli", "demo", "--check-only"]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def as_the_tutorial_says(state, command):
+    """Take the environment over by the tutorial's own two lines, and run a command in it."""
+    (block,) = [block for block in blocks() if "stack.env" in block.text]
+    lines = block.text.replace("/tmp/manna-…/stack.env", shlex.quote(str(state)))
+    # Where the checkout's commands are: `.venv/bin`, unless the suite runs from another.
+    lines = lines.replace("$PWD/.venv/bin", shlex.quote(str(Path(sys.executable).parent)))
+    return subprocess.run(["bash", "-ec", lines + command], cwd=ROOT, capture_output=True, check=True)
 
 
 async def spoil(url):
@@ -80,13 +91,7 @@ def test_up_uses_the_given_servers_and_a_wrong_row_is_named(given):
         assert bad.returncode == 1
         assert f"transaction {spoilt} differs in amount" in bad.stdout
 
-        listed = subprocess.run(
-            f"set -a; . {shlex.quote(str(up.state))}; {shlex.quote(sys.executable)} -m cli items list --json",
-            shell=True,
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-        )
+        listed = as_the_tutorial_says(up.state, "manna items list --json")
         assert listed.stdout.count(b'"plaid_item_id"') == 2
 
         assert up.interrupt() == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MARK = "--- end of command, code"
+NO_WORDS: Mapping[str, str] = {}
 
 
 @dataclass
@@ -44,9 +45,22 @@ def steps(page: str) -> Iterator[Step]:
         yield from found
 
 
-def differences(page: str, folder: Path, environment: Mapping[str, str]) -> list[str]:
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """Put in what a reader fills in: an id for `RUN_ID`, their own address for the example's."""
+    # In one go: what is put in may hold another's name.
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text) if words else text
+
+
+def whole_lines(output: str) -> str:
+    """End what was printed with a line's end, as it looks on a terminal whose prompt follows."""
+    return output + "\n" if output and not output.endswith("\n") else output
+
+
+def differences(
+    page: str, folder: Path, environment: Mapping[str, str], words: Mapping[str, str] = NO_WORDS
+) -> list[str]:
     """Run a page's commands in a folder and return what was not as the page says."""
-    told = list(steps(page))
+    told = list(steps(filled(page, words)))
     script = "\n".join(f'{step.command}\necho "{MARK} $?"' for step in told)
     done = subprocess.run(
         ["bash", "-s"], input=script, cwd=folder, env=dict(environment), text=True, check=False,
@@ -59,5 +73,5 @@ def differences(page: str, folder: Path, environment: Mapping[str, str]) -> list
     return [
         f"$ {step.command}\nended with {code} and printed\n{output}"
         for step, output, code in zip(told, outputs, codes, strict=True)
-        if code != "0" or not re.match(step.pattern, output)
+        if code != "0" or not re.match(step.pattern, whole_lines(output))
     ]

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import yaml
 from core.broker.messages import Queue
 from core.settings import Settings, variable_name
 from tests.conftest import ROOT
+from tests.docs.blocks import words
+from tests.docs.ledger import KUBECTL, blocks_of
 
 BASE = ROOT / "deploy" / "kubernetes" / "base"
 PRODUCTION = ROOT / "deploy" / "kubernetes" / "overlays" / "production" / "kustomization.yaml"
@@ -192,3 +195,52 @@ def test_the_how_to_names_every_secret():
     text = "".join(path.read_text() for path in Path(BASE).glob("*.yaml"))
     named = set(re.findall(r"secretName: ([a-z-]+)|secretKeyRef: {name: ([a-z-]+)", text))
     assert all(f"`{name}`" in page for pair in named for name in pair if name)
+
+
+NOBODY = "http://127.0.0.1:1"
+PATH = {"PATH": os.environ["PATH"]}
+
+
+def kubectl_lines():
+    return [line for block in blocks_of(KUBECTL) for line in block.lines]
+
+
+def test_the_commands_name_objects_that_there_are():
+    there = {(one["kind"].lower(), one["metadata"]["name"]) for one in OBJECTS} | {("namespace", "manna-sync")}
+    there |= {("secret", name) for name in ("manna-secrets", "manna-owner-secrets", "manna-flower", "manna-redis")}
+    text = "\n".join(kubectl_lines())
+    named = re.findall(r"\b(job|deployment)/(\w+)|\b(job|scaledobject|namespace) ([a-z-]+)", text)
+    named = {(kind or other, name or own) for kind, name, other, own in named}
+    assert len(named) == 5
+    assert named <= there
+    assert set(re.findall(r"-k (\S+)", text)) == {PRODUCTION.parent.relative_to(ROOT).as_posix()}
+    assert set(re.findall(r"-n (\S+)", text)) == {"manna-sync"} == {yaml.safe_load(PRODUCTION.read_text())["namespace"]}
+
+
+@pytest.mark.extras("kubectl")
+@pytest.mark.parametrize("line", kubectl_lines())
+def test_kubectl_takes_the_commands_and_gets_as_far_as_the_cluster(line, tmp_path):
+    """No cluster is to be had: what needs none is done, the rest fails at the connection and not before."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "encryption_key").write_text("a key")
+    argv = [word.replace("/etc/manna/secrets", str(secrets)) for word in words(line)]
+    argv += ["--dry-run=client", "--output=yaml"] if argv[3:5] == ["create", "secret"] or argv[1] == "create" else []
+    command = [argv[0], f"--server={NOBODY}", *argv[1:]]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"HOME": str(tmp_path)} | PATH, capture_output=True, text=True, check=False
+    )
+    if "--dry-run=client" in argv:
+        made = yaml.safe_load(done.stdout)
+        assert made["kind"] in {"Namespace", "Secret"}, done.stderr
+        assert "encryption_key" in made.get("data", {"encryption_key": ""})
+    else:
+        assert "127.0.0.1:1" in done.stderr
+        assert "refused" in done.stderr
+
+
+@pytest.mark.extras("kubectl")
+def test_kubectl_refuses_a_wrong_one_before_it_asks_the_cluster(tmp_path):
+    command = ["kubectl", f"--server={NOBODY}", "rollout", "status", "deployment/web", "--tmeout=1m"]
+    done = subprocess.run(command, env={"HOME": str(tmp_path)} | PATH, capture_output=True, text=True, check=False)
+    assert "unknown flag" in done.stderr
