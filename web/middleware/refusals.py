@@ -42,7 +42,7 @@ class RefusalLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting = 0
-        self._write = Batched(self._write_many, largest=BATCH, at_once=1)
+        self._write = Batched(self._write_many, largest=BATCH)
 
     async def record(self, refusal: Refusal) -> None:
         """Return once the refusal is durable, or after a second; then it is in our log as not recorded."""
