@@ -11,6 +11,7 @@ from core.broker.messages import Message
 from core.process import current_process
 from core.resources import Resources
 from core.telemetry import tracing
+from core.telemetry.spans import TRACEPARENT, Kind
 
 log = structlog.get_logger()
 
@@ -36,10 +37,10 @@ class AsyncTask(Task):  # type: ignore[misc]  # Celery publishes no types
             current_process().run(use_case, float(self.app.conf.manna_time_limit))
 
     def _trace(self) -> AbstractContextManager[None]:
-        parent = self.request.get(tracing.TRACEPARENT)
+        parent = self.request.get(TRACEPARENT)
         if parent is None:
             return tracing.OFF
-        name, kind = f"process {self.name}", tracing.Kind.CONSUMER
+        name, kind = f"process {self.name}", Kind.CONSUMER
         return tracing.span(name, kind, parent=parent, task_id=self.request.id)
 
 

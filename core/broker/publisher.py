@@ -22,6 +22,7 @@ from core.locking.redis_lock import item_lease, keys_of
 from core.models import SyncTrigger
 from core.settings import Settings
 from core.telemetry import tracing
+from core.telemetry.spans import TRACEPARENT, Kind
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class Publisher:
         """
         if not isinstance(message, SYNCS):
             return await self._publish(message)
-        name, kind, parent = f"send {message.wire_name}", tracing.Kind.PRODUCER, next(iter(traces), None)
+        name, kind, parent = f"send {message.wire_name}", Kind.PRODUCER, next(iter(traces), None)
         with tracing.span(name, kind, parent=parent, links=traces[1:], queue=message.queue.value):
             return await self._publish(message)
 
@@ -149,7 +150,7 @@ class Publisher:
         # When it was sent, for whoever looks how long the oldest message of a queue has waited.
         headers: dict[str, float | str] = {SENT_AT: time.time()}
         if isinstance(message, SYNCS) and (traceparent := tracing.current()):
-            headers[tracing.TRACEPARENT] = traceparent
+            headers[TRACEPARENT] = traceparent
         options = {"queue": message.queue.value, "ignore_result": True, "headers": headers, **self._sending}
         self._app.send_task(message.wire_name, kwargs=message.arguments(), **options)
 

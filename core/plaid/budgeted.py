@@ -6,6 +6,7 @@ from core.errors import RetryLaterError
 from core.plaid.client import PlaidClient
 from core.plaid.limits import Budget, Priority
 from core.telemetry import tracing
+from core.telemetry.spans import Kind
 
 RATE_LIMIT = "RATE_LIMIT_EXCEEDED"
 
@@ -28,7 +29,7 @@ class BudgetedPages:
         """
         await self._pay()
         try:
-            with tracing.span("fetch page", tracing.Kind.CLIENT, is_first=cursor is None):
+            with tracing.span("fetch page", Kind.CLIENT, is_first=cursor is None):
                 return await self.plaid.transactions_sync(access_token, cursor, self._pay)
         except RetryLaterError as error:
             if error.error_type == RATE_LIMIT:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from core.telemetry.tracing import TRACEPARENT, Fact, Kind
+from core.telemetry.spans import TRACEPARENT, Fact, Kind
 
 # Our words for what OpenTelemetry's conventions have a name for; everything else is ours alone, under `manna.`.
 CONVENTIONS = {

@@ -13,6 +13,7 @@ from core.audit import AuditEventType
 from core.errors import SyncError, WebhookRejectedError
 from core.plaid.webhook_verification import verify_webhook
 from core.telemetry import tracing
+from core.telemetry.spans import Kind
 from web.problems import problem
 from web.services import services_of
 
@@ -46,7 +47,7 @@ ANSWER_SECONDS = 9.0
 async def plaid_webhook(request: Request) -> Response:
     """Take a webhook of Plaid's: 200 once it is durable, 401 if it is not Plaid's, 503 to have it sent again."""
     # A trace of its own: nobody outside decides whose trace ours belongs to.
-    with tracing.span("POST /webhooks/plaid", tracing.Kind.SERVER, http_method="POST", http_route="/webhooks/plaid"):
+    with tracing.span("POST /webhooks/plaid", Kind.SERVER, http_method="POST", http_route="/webhooks/plaid"):
         response = await _receive(request)
         tracing.note(http_status=response.status_code)
     return response
