@@ -39,22 +39,23 @@ class Figure:
 def measure(
     ground: Ground, contenders: list[Contender], scenario: str, latencies_ms: Iterable[int], rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a figure for each latency, round and contender of a scenario as it is measured."""
-    for latency_ms in latencies_ms:
-        with ExitStack() as stack:
-            stands = _open_stands(stack, scenario, contenders, latency_ms)
-            for number, contender in turns(contenders, latency_ms, rounds):
-                yield asdict(_run(ground, contender, stands[contender.name], scenario, latency_ms, number))
+    """Yield a figure for each round, contender and latency of a scenario as it is measured."""
+    with ExitStack() as stack:
+        stands = {latency: _open_stands(stack, scenario, contenders, latency) for latency in latencies_ms}
+        for number, contender, latency_ms in turns(contenders, list(stands), rounds):
+            plaid = stands[latency_ms][contender.name]
+            yield asdict(_run(ground, contender, plaid, scenario, latency_ms, number))
 
 
-def turns(contenders: list[Contender], latency_ms: int, rounds: int) -> list[tuple[int, Contender]]:
-    """Return who takes a turn, round by round.
+def turns(contenders: list[Contender], latencies_ms: list[int], rounds: int) -> list[tuple[int, Contender, int]]:
+    """Return who takes a turn at which latency, round by round.
 
-    Where Plaid makes everybody wait, a peer takes part in the first round alone: its rate is that of its waiting, which
-    hardly scatters, and three rounds of it would take half of the benchmark.
+    One latency right after the other, for they are compared: a machine that slows down in between would be taken for
+    the waiting. Where Plaid makes everybody wait, a peer takes part in the first round alone: its rate is that of its
+    waiting, which hardly scatters, and three rounds of it would take half of the benchmark.
     """
-    every = product(range(1, rounds + 1), contenders)
-    return [(number, one) for number, one in every if number == 1 or not (latency_ms and one.is_peer)]
+    every = product(range(1, rounds + 1), contenders, latencies_ms)
+    return [(number, one, latency) for number, one, latency in every if number == 1 or not (latency and one.is_peer)]
 
 
 def share(contender: Contender, scenario: str) -> Work:

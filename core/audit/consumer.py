@@ -32,8 +32,9 @@ async def consume(settings: Settings, database: Database) -> bool:
         sealed, is_more = await _seal_stretch(database)
         total += sealed
         await _sign(settings, database)
-        await _watch(settings, database)
-        if not is_more:
+        is_alerted = await _watch(settings, database)
+        # An alert is on record too, and shall not wait for the next wake-up to be sealed.
+        if not (is_more or is_alerted):
             break
     if total:
         log.info("audit_sealed", events=total)
@@ -62,10 +63,15 @@ async def _sign(settings: Settings, database: Database) -> None:
         log.warning("audit_not_signed", reason=type(error).__name__)
 
 
-async def _watch(settings: Settings, database: Database) -> None:
+async def _watch(settings: Settings, database: Database) -> bool:
+    """Tell the outside about what was sealed, and tell whether there was an alert."""
     try:
-        await deliver(settings, await watch(database, load_rules(settings.audit_alert_rules)))
+        alerts = await watch(database, load_rules(settings.audit_alert_rules))
+        await deliver(settings, alerts)
     except ConfigurationError as error:
         log.warning("audit_not_watched", reason=str(error))
     except DATABASE_ERRORS as error:
         log.warning("audit_not_watched", reason=type(error).__name__)
+    else:
+        return bool(alerts)
+    return False

@@ -200,6 +200,9 @@ async def test_the_consumer_watches_what_it_has_sealed(resources, tmp_path):
     with structlog.testing.capture_logs() as logs:
         await consume(settings, resources.database)
     assert [line["rule"] for line in logs if line["event"] == "audit_alert"] == ["r"]
+    # The record of the alert is sealed as well, and does not wait for somebody else's event.
+    assert await ask(resources, "SELECT count(*) FROM audit_outbox") == [(0,)]
+    assert await ask(resources, "SELECT count(*) FROM audit_events WHERE event_type = 'audit:alert:raised'") == [(1,)]
 
 
 async def test_a_wrong_rule_file_does_not_stop_the_sealing(resources, tmp_path):
