@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 import typer
 
-from cli import item_sync
+from cli import item_sync, item_webhooks
 from cli.item_lines import new_item, read_items, read_text
 from cli.output import plain, print_json, print_rows, print_told
 from cli.progress import progress
@@ -21,6 +21,7 @@ from core.sync.reconcile import reconcile
 
 app = typer.Typer(no_args_is_help=True, help="Items: a user's log-in at a bank.")
 app.command("sync")(item_sync.sync)
+app.command("register-webhooks")(item_webhooks.register_webhooks)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
 COLUMNS = ("id", "user_id", "plaid_item_id", "status", "error_code", "last_synced_at", "next_sync_at")
