@@ -8,12 +8,14 @@ request is bounded here too.
 
 import asyncio
 import gc
+import socket
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from core.errors import ConfigurationError
 from web.middleware.security_headers import CLOSED, header_list
 
 HEAD_SECONDS = 10.0
@@ -102,7 +104,11 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve until the process is told to end; requests under way have 20 seconds.
 
     `X-Forwarded-For` is left to the application, which knows the trusted proxies: uvicorn would trust loopback.
+
+    Raises:
+        ConfigurationError: nobody can listen there, or somebody does.
     """
+    _ensure_free(host, port)
     # What is loaded by now stays for good. A collector that walks through it stops every request for 0.1 s.
     gc.collect()
     gc.freeze()
@@ -118,3 +124,15 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def _ensure_free(host: str, port: int) -> None:
+    """Look before everything is opened: the server itself would find out last, and end in the middle of its log."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        told = f"cannot listen on {host}, port {port}: {error.strerror}"
+        raise ConfigurationError(f"{told}; accepted is a free port and an address of this host, or 0.0.0.0") from None

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_an_output_that_is_full_or_closed_ends_without_a_traceback(settings, wor
     with os.fdopen(write, "w") as closed:
         done = subprocess.run(command, cwd=ROOT, env=env, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr, "Exception" in done.stderr) == (1, False, False)
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("127.0.0.1", "in use"), ("192.0.2.1", "assign"), ("nowhere.invalid", "nowhere.invalid")]
+)
+def test_where_nobody_can_listen_is_said_before_anything_is_opened(refused, host, told):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        line = refused("web", "--host", host, "--port", taken.getsockname()[1], code=1)
+    assert "cannot listen" in line
+    assert told in line
 
 
 def test_what_is_not_confirmed_is_not_done(manna, monkeypatch, registered):
