@@ -127,9 +127,14 @@ def main() -> int:
         "--public-key", action="append", required=True, help="from `manna audit public-key`; repeatable"
     )
     given = parser.parse_args()
-    keys = [Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key)) for key in given.public_key]
-    events, checkpoints = list(read_lines(given.events)), list(read_lines(given.checkpoints))
-    found = next(problems(events, checkpoints, keys), None)
+    try:
+        keys = [Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key)) for key in given.public_key]
+        events, checkpoints = list(read_lines(given.events)), list(read_lines(given.checkpoints))
+        found = next(problems(events, checkpoints, keys), None)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        # Nothing is proven by what cannot be read.
+        print(f"the files or the key are not what Manna Sync has written: {type(error).__name__}: {error}")
+        return 2
     signed = checkpoints[-1]["last_seq"] if checkpoints else 0
     print(
         found or f"{len(events)} events, every link holds; {len(checkpoints)} signatures hold, through event {signed}"
