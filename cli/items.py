@@ -75,7 +75,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     institution: Annotated[str | None, typer.Option(help="Plaid's id of the bank, such as ins_3.")] = None,
     error_code: Annotated[str | None, typer.Option("--error-code", help="Failing with this code.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """List Items, newest first. Example: manna items list --status needs_reauth --json."""
