@@ -134,6 +134,19 @@ async def test_what_was_exported_verifies_without_manna_sync_and_not_after_a_cha
     assert context == {"format": "ndjson", "count": 7, "filter": "everything"}
 
 
+def test_a_public_key_may_begin_with_a_dash(tmp_path):
+    (tmp_path / "empty").touch()
+    command = [
+        sys.executable,
+        "scripts/verify_audit.py",
+        *[str(tmp_path / "empty")] * 2,
+        "--public-key",
+        "-" + "A" * 42 + "=",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("events", "key"), [(None, "A" * 43 + "="), (b"\xff", "A" * 43 + "="), (b"{}\n", "A" * 43 + "="), (b"", "no key")]
 )
