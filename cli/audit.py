@@ -116,11 +116,15 @@ async def _verify(resources: Resources, outside: list[Checkpoint], progress: Pro
 
 
 def _read_checkpoints(file: Path) -> list[Checkpoint]:
+    accepted = "accepted is what `manna audit checkpoints` wrote"
     try:
-        return msgspec.json.Decoder(Checkpoint).decode_lines(file.read_bytes())
+        found = msgspec.json.Decoder(Checkpoint).decode_lines(file.read_bytes())
     except msgspec.MsgspecError as error:
-        accepted = "what `manna audit checkpoints` wrote"
-        raise MannaError(f"{file} holds no checkpoints: {error}; accepted is {accepted}") from None
+        raise MannaError(f"{file} holds no checkpoints: {error}; {accepted}") from None
+    if not found:
+        # Nothing would be compared, and whoever asked would believe it was.
+        raise MannaError(f"{file} holds no checkpoints: it is empty; {accepted}")
+    return found
 
 
 @app.command("export")
@@ -139,18 +143,22 @@ def export(
 
 async def _export(resources: Resources, selection: Selection, kind: ExportFormat, out: Path | None) -> int:
     written = 0
-    with _output(out) as file, _progress(enabled=out is not None) as progress:
-        bar = progress.add_task("exporting", total=None)
-        async for events in read_selected(resources.database, selection):
-            file.write(as_lines(events, kind))
-            written += len(events)
-            progress.update(bar, completed=written)
-    context = AuditContext(format=kind.value, count=written, filter=_described(selection))
-    message = "Audit events were exported"
-    await log_audit_event(
-        AuditEventType.AUDIT_EXPORTED, message, context=context, database=resources.database, actor=operator()
-    )
+    try:
+        with _output(out) as file, _progress(enabled=out is not None) as progress:
+            bar = progress.add_task("exporting", total=None)
+            async for events in read_selected(resources.database, selection):
+                file.write(as_lines(events, kind))
+                written += len(events)
+                progress.update(bar, completed=written)
+    finally:
+        # Also of an export that was cut short: what was written has left.
+        await _record_export(resources, AuditContext(format=kind.value, count=written, filter=_described(selection)))
     return written
+
+
+async def _record_export(resources: Resources, context: AuditContext) -> None:
+    what, message = AuditEventType.AUDIT_EXPORTED, "Audit events were exported"
+    await log_audit_event(what, message, context=context, database=resources.database, actor=operator())
 
 
 @app.command("checkpoints")
@@ -163,7 +171,7 @@ def checkpoints(
     try:
         written = run(lambda resources: export_checkpoints(resources.database, directory))
     except OSError as error:
-        raise MannaError(f"{directory} cannot be written: {type(error).__name__}") from None
+        raise MannaError(f"{directory} cannot be written: {error.strerror}") from None
     typer.echo(f"{written} checkpoints exported")
 
 
@@ -185,14 +193,22 @@ def _described(selection: Selection) -> str:
 
 @contextmanager
 def _output(out: Path | None) -> Iterator[BinaryIO]:
+    """Give the file to write; one of this name appears when it is whole, and the one before it stays until then."""
     if out is None:
         yield sys.stdout.buffer
         return
+    is_special = out.exists() and not out.is_file()
+    place = out if is_special else out.with_name(f".{out.name}.part")
     try:
-        with out.open("wb") as file:
+        with place.open("wb") as file:
             yield file
+        if not is_special:
+            place.replace(out)
     except OSError as error:
-        raise MannaError(f"{out} cannot be written: {type(error).__name__}") from None
+        raise MannaError(f"{out} cannot be written: {error.strerror}") from None
+    finally:
+        if not is_special:
+            place.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,10 +18,16 @@ def parse_instant(given: str | None) -> datetime | None:
     """
     if given is None:
         return None
-    if span := AGO.fullmatch(given.strip()):
-        return datetime.now(UTC) - timedelta(**{UNITS[span[2]]: int(span[1])})
     try:
-        instant = datetime.fromisoformat(given.strip())
+        return _instant(given.strip())
     except ValueError:
         raise typer.BadParameter(f"{given!r} is no time; accepted is {ACCEPTED}") from None
+    except OverflowError:
+        raise typer.BadParameter(f"{given!r} is outside of the calendar; accepted is {ACCEPTED}") from None
+
+
+def _instant(text: str) -> datetime:
+    if span := AGO.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{UNITS[span[2]]: int(span[1])})
+    instant = datetime.fromisoformat(text)
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

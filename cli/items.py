@@ -1,34 +1,32 @@
-"""`manna items`: register, list, show and sync Items."""
+"""`manna items`: register, list, show, sync and remove Items."""
 
-import asyncio
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 import typer
 
-from cli.output import plain, print_json, print_rows
+from cli import item_sync, item_webhooks
+from cli.item_lines import new_item, read_items, read_text
+from cli.output import plain, print_json, print_rows, print_told
+from cli.progress import progress
 from cli.session import operator, run
 from core.errors import MannaError
-from core.items.registration import NewItem, register_items
+from core.items.registration import count_known, register_items
 from core.items.removal import remove_item, revoke_due
-from core.models import ItemStatus, RunStatus, SyncTrigger
-from core.queries.items import ItemFilter, find_items, read_item
+from core.models import ItemStatus, RunStatus
+from core.queries.items import ItemFilter, ensure_known, find_items, read_item
 from core.resources import Resources
-from core.sync.outcome import Outcome
 from core.sync.reconcile import reconcile
-from core.sync.sync_item import sync_item
 
 app = typer.Typer(no_args_is_help=True, help="Items: a user's log-in at a bank.")
+app.command("sync")(item_sync.sync)
+app.command("register-webhooks")(item_webhooks.register_webhooks)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
 COLUMNS = ("id", "user_id", "plaid_item_id", "status", "error_code", "last_synced_at", "next_sync_at")
 ACCOUNT_COLUMNS = ("name", "mask", "type", "subtype", "balance_current", "iso_currency_code")
 RUN_COLUMNS = ("started_at", "trigger", "status", "added", "modified", "removed", "error_code")
-PAGE = 1000
-ACCEPTED = '{"user_id", "plaid_item_id", "access_token", "institution_id"?}'
 
 
 @app.command("add")
@@ -39,10 +37,10 @@ def add(
     institution: Annotated[str | None, typer.Option(help="Plaid's id of the institution.")] = None,
 ) -> None:
     """Register an Item. Example: manna items add --user u1 --item-id ID --access-token-file token.txt."""
-    token = _read(access_token_file).strip()
+    token = read_text(access_token_file).strip()
     if not token:
         raise MannaError("the access token is empty; accepted is a file with the token, or - for standard input")
-    new = NewItem(user, item_id, token, institution)
+    new = new_item({"user_id": user, "plaid_item_id": item_id, "access_token": token, "institution_id": institution})
     ids = run(lambda resources: register_items(resources.database, [new], operator()))
     if not ids:
         raise MannaError(f"the Item {item_id} is registered already")
@@ -50,11 +48,25 @@ def add(
 
 
 @app.command("import")
-def import_items(file: Annotated[str, typer.Argument(help="One JSON object a line, or - for standard input.")]) -> None:
-    """Register many Items. Example: manna items import items.ndjson."""
-    items = list(_parse(_read(file)))
-    ids = run(lambda resources: register_items(resources.database, items, operator()))
-    typer.echo(f"{len(ids)} registered, {len(items) - len(ids)} were there already")
+def import_items(
+    file: Annotated[str, typer.Argument(help="One JSON object a line, or - for standard input.")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Register many Items. Example: manna items import items.ndjson.
+
+    Every line is read before the first Item is registered. Interrupted, the same command goes on where it stood.
+    """
+    items = read_items(file)
+    if dry_run:
+        known = run(lambda resources: count_known(resources.database, items))
+        new = len(items) - known
+        print_told({"new": new, "known": known}, f"{new} would be registered, {known} are there already", as_json)
+        return
+    with progress("registering", len(items)) as advance:
+        ids = run(lambda resources: register_items(resources.database, items, operator(), advance))
+    known = len(items) - len(ids)
+    print_told({"registered": len(ids), "known": known}, f"{len(ids)} registered, {known} were there already", as_json)
 
 
 @app.command("list")
@@ -63,7 +75,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     institution: Annotated[str | None, typer.Option(help="Plaid's id of the bank, such as ins_3.")] = None,
     error_code: Annotated[str | None, typer.Option("--error-code", help="Failing with this code.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """List Items, newest first. Example: manna items list --status needs_reauth --json."""
@@ -87,36 +99,35 @@ def show(item_id: UUID, as_json: Json = False) -> None:
     print_rows(runs, RUN_COLUMNS, as_json=False)
 
 
-@app.command("sync")
-def sync(
-    item_ids: Annotated[list[UUID] | None, typer.Argument(help="Our ids of the Items.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every Item.")] = False,
-    status: Annotated[ItemStatus | None, typer.Option(help="Every Item of this status.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Sync here and now, and tell how each ended.")] = False,
-) -> None:
-    """Sync Items. Example: manna items sync --status error --wait."""
-    if not (item_ids or every or status):
-        raise typer.BadParameter("name Items by their ids, or give --all or --status")
-    if run(lambda resources: _sync(resources, item_ids or [], status, wait=wait)):
-        raise typer.Exit(1)
-
-
 @app.command("remove")
 def remove(
     item_ids: Annotated[list[UUID], typer.Argument(help="Our ids of the Items.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
-    """Remove Items, here at once and at Plaid until it agrees; rows stay. Example: manna items remove ID --yes."""
+    """Remove Items, here at once and at Plaid until it agrees; rows stay. Example: manna items remove ID --yes.
+
+    Nothing is removed if one of the ids is wrong. Interrupted, the same command goes on where it stood.
+    """
+    chosen = list(dict.fromkeys(item_ids))
+    run(lambda resources: ensure_known(resources.database, chosen))
+    if dry_run:
+        print_told({"items": len(chosen)}, f"{len(chosen)} Items would be removed; nothing was done", as_json)
+        return
     if not yes:
-        typer.confirm(f"Remove {len(item_ids)} Item(s)? Their users have to link again.", abort=True)
+        typer.confirm(f"Remove {len(chosen)} Item(s)? Their users have to link again.", abort=True, err=True)
 
     async def remove_all(resources: Resources) -> int:
-        for item_id in item_ids:
-            await remove_item(resources, item_id, operator())
+        with progress("removing", len(chosen)) as advance:
+            for item_id in chosen:
+                await remove_item(resources, item_id, operator())
+                advance(1)
         return await revoke_due(resources)
 
     agreed = run(remove_all)
-    typer.echo(f"{len(item_ids)} removed; Plaid agreed to {agreed} just now, the worker asks again for the rest")
+    told = f"{len(chosen)} removed; Plaid agreed to {agreed} just now, the worker asks again for the rest"
+    print_told({"removed": len(chosen), "agreed": agreed}, told, as_json)
 
 
 @app.command("reconcile")
@@ -140,49 +151,3 @@ def reconcile_item(
         raise MannaError(f"the Item could not be compared: {drift.outcome.error_code}")
     if drift.differences and not drift.repaired:
         raise typer.Exit(1)
-
-
-async def _sync(resources: Resources, given: list[UUID], status: ItemStatus | None, *, wait: bool) -> int:
-    """Sync the Items, or send for it, and return how many failed."""
-    chosen = given or await _ids(resources, ItemFilter(status=status))
-    if not wait:
-        sent = [await resources.publisher.publish_once(item_id, SyncTrigger.MANUAL) for item_id in chosen]
-        typer.echo(f"{sum(sent)} of {len(chosen)} sent to the queue")
-        return len(chosen) - sum(sent)
-    outcomes = await asyncio.gather(*(_sync_here(resources, item_id) for item_id in chosen))
-    failed = sum(outcome.status is RunStatus.FAILED for outcome in outcomes)
-    typer.echo(f"{len(outcomes)} done, {failed} failed")
-    return failed
-
-
-async def _ids(resources: Resources, wanted: ItemFilter) -> list[UUID]:
-    found = await find_items(resources.database, wanted, PAGE)
-    ids = [row["id"] for row in found.data]
-    while found.next_cursor:
-        found = await find_items(resources.database, wanted, PAGE, found.next_cursor)
-        ids += [row["id"] for row in found.data]
-    return ids
-
-
-async def _sync_here(resources: Resources, item_id: UUID) -> Outcome:
-    async with resources.slots:
-        outcome = await sync_item(resources, item_id, SyncTrigger.MANUAL)
-    typer.echo(f"{item_id} {outcome.status.value} {outcome.error_code or ''}".rstrip())
-    return outcome
-
-
-def _read(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MannaError(f"{file} cannot be read: {type(error).__name__}") from None
-
-
-def _parse(text: str) -> Iterator[NewItem]:
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(NewItem)
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                yield decoder.decode(line)
-            except msgspec.MsgspecError as error:
-                raise MannaError(f"line {number}: {error}; accepted is {ACCEPTED}; nothing was imported") from None

@@ -16,6 +16,7 @@ from core.encryption.provider import parse_key
 from core.encryption.wrapping import wrap_key
 from core.errors import LockNotAcquiredError, MannaError, SyncError
 from core.items.token_rotation import rotate_access_token
+from core.queries.items import ensure_known
 from core.resources import Resources
 from core.rotation.promotion import destroy, key_states, promote
 from core.rotation.reencrypt import Reencryption
@@ -116,10 +117,12 @@ def rotate_token(
     dry_run: DryRun = False,
 ) -> None:
     """Replace Items' access tokens by new ones of Plaid's. Example: manna keys rotate-token ID."""
+    chosen = list(dict.fromkeys(item_ids))
+    run(lambda resources: ensure_known(resources.database, chosen))
     if dry_run:
-        typer.echo(f"would replace the access tokens of {len(item_ids)} Items")
+        typer.echo(f"would replace the access tokens of {len(chosen)} Items")
         return
-    if run(lambda resources: _rotate_tokens(resources, item_ids)):
+    if run(lambda resources: _rotate_tokens(resources, chosen)):
         raise typer.Exit(1)
 
 

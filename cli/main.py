@@ -1,15 +1,33 @@
 """The command line's root: exit code 0 done, 1 failed, 2 usage; an error is one line."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from cli import audit, doctor, items, keys, processes, security, stack, syncs, tokens
+from cli.failures import told_in_one_line
 from core.errors import MannaError
 
-app = typer.Typer(
-    name="manna", no_args_is_help=True, pretty_exceptions_enable=False, help="Bank sync that loses nothing."
-)
+app = typer.Typer(name="manna", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - an option's callback
+    if wanted:
+        typer.echo(f"manna-sync {version('manna-sync')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Bank sync that loses nothing."""
+
+
 app.add_typer(items.app, name="items")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
@@ -23,12 +41,14 @@ app.command("up")(stack.up)
 
 
 def main() -> None:
-    """Run a command; what goes wrong is told in one line on standard error."""
-    try:
-        app()
-    except MannaError as error:
-        sys.stderr.write(f"manna: {error}\n")
-        sys.exit(1)
+    """Run a command and end the process with its code; what goes wrong is told in one line on standard error."""
+    with told_in_one_line():
+        # Exit and Ctrl-C come back as a code; a command that asked and was refused raises.
+        try:
+            code = app(prog_name="manna", standalone_mode=False)
+        except typer.Abort:
+            raise MannaError("not confirmed; nothing was done") from None
+    sys.exit(code or 0)
 
 
 if __name__ == "__main__":

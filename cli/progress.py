@@ -14,13 +14,16 @@ LINES = 10
 def progress(name: str, total: int) -> Iterator[Advance]:
     """Give a function that is told how many are done since the last time."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if total <= LINES:
+        # Over before anybody has read it.
+        yield lambda _: None
+    elif not console.is_terminal:
         yield _plain_lines(console, name, total)
-        return
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda done: bar.advance(task, done)
+    else:
+        columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(name, total=total)
+            yield lambda done: bar.advance(task, done)
 
 
 def _plain_lines(console: Console, name: str, total: int) -> Advance:

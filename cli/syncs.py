@@ -28,7 +28,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one option a filter
     institution: Institution = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first. Example: manna syncs list --status failed --since 24h."""

@@ -1,24 +1,18 @@
 """`manna keys import-tokens`: takes over access tokens that another library encrypted, from the table or a file."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
+from cli.item_lines import read_items, read_text
 from cli.progress import progress
 from cli.session import operator, run
 from core.audit import AuditEventType
 from core.encryption import current_keyring
-from core.errors import EncryptionError, MannaError
-from core.items.registration import NewItem, register_items
+from core.items.registration import register_items
 from core.resources import Resources
 from core.rotation.legacy import Reveal, TokenFormat, revealer
 from core.rotation.stored_tokens import seal_stored_tokens
-
-ACCEPTED = '{"user_id", "plaid_item_id", "access_token", "institution_id"?}'
 
 
 def import_tokens(
@@ -37,16 +31,17 @@ def import_tokens(
 
     Every token is read before the first is written: a wrong key changes nothing.
     """
-    reveal = revealer(token_format, _read(key_file) if key_file else "")
+    reveal = revealer(token_format, read_text(key_file) if key_file else "")
     if file is None:
         sealed = run(lambda resources: _in_place(resources, reveal, dry_run=dry_run))
         typer.echo(f"{sealed} tokens {'would be ' if dry_run else ''}sealed")
         return
-    items = list(_parse(_read(file), reveal))
+    items = read_items(file, reveal)
     if dry_run:
         typer.echo(f"{len(items)} Items would be registered")
         return
-    ids = run(lambda resources: register_items(resources.database, items, operator()))
+    with progress("registering", len(items)) as advance:
+        ids = run(lambda resources: register_items(resources.database, items, operator(), advance))
     typer.echo(f"{len(ids)} registered, {len(items) - len(ids)} were there already")
 
 
@@ -67,24 +62,3 @@ async def _in_place(resources: Resources, reveal: Reveal, *, dry_run: bool) -> i
         return total
     with progress("sealing", total) as advance:
         return await seal(only_read=False, on_progress=advance)
-
-
-def _parse(text: str, reveal: Reveal) -> Iterator[NewItem]:
-    decoder: msgspec.json.Decoder[NewItem] = msgspec.json.Decoder(NewItem)
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            item = decoder.decode(line)
-            yield msgspec.structs.replace(item, access_token=reveal(item.access_token))
-        except msgspec.MsgspecError as error:
-            raise MannaError(f"line {number}: {error}; accepted is {ACCEPTED}; nothing was imported") from None
-        except EncryptionError as error:
-            raise MannaError(f"line {number}: {error}; nothing was imported") from None
-
-
-def _read(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MannaError(f"{file} cannot be read: {type(error).__name__}") from None

@@ -29,6 +29,7 @@ from core.database import Database, open_database, wait_for_database
 from core.encryption import EncryptionKeyProvider
 from core.errors import ClientRefusedError, MannaError, RetryLaterError, SyncError
 from core.heartbeat import BEAT_LEADER_KEY
+from core.items.webhook_registration import count_elsewhere
 from core.plaid.client import PlaidClient
 from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
@@ -272,6 +273,10 @@ async def _items(patient: Patient) -> Finding:
 
 
 async def _webhooks(patient: Patient) -> Finding:
+    wanted, database = patient.settings.webhook_url, patient.database
+    if wanted is not None and database is not None and (items := await count_elsewhere(database, wanted)):
+        said = f"Plaid has not been asked to send those of {items} Items to {wanted}"
+        return Finding("webhooks", State.ATTENTION, said, ("manna items register-webhooks --dry-run",))
     (row,) = await _rows(patient, ANNOUNCED)
     if row.seconds is not None:
         return Finding("webhooks", State.OK, f"the last one came {row.seconds:.0f} s ago")

@@ -20,7 +20,7 @@ from devstack.processes import ROOT
 NAME = "stack.env"
 PID = "MANNA_STACK_PID"
 CHECKOUT = "MANNA_STACK_ROOT"
-KEPT = ("DATABASE_URL", "REDIS_URL", "MANNA_", "PLAID_")
+KEPT = ("DATABASE_URL", "REDIS_URL", "JWT_SIGNING_KEY", "MANNA_", "PLAID_", "PUBLIC_URL")
 
 
 def keep_state(directory: Path, environment: Mapping[str, str]) -> Path:

@@ -118,6 +118,12 @@ def read_lines(file: str) -> Iterable[dict[str, Any]]:
     return map(json.loads, dict.fromkeys(Path(file).read_text("utf-8").splitlines()))
 
 
+def joined(words: list[str]) -> list[str]:
+    """Return the words with each key joined to its option: one in 64 begins with a dash, as an option does."""
+    text = "\0".join(words).replace("--public-key\0", "--public-key=")
+    return text.split("\0") if words else []
+
+
 def main() -> int:
     """Print what does not hold, or how much does, and return the exit code."""
     parser = argparse.ArgumentParser(description="Verify an exported audit log.")
@@ -126,10 +132,15 @@ def main() -> int:
     parser.add_argument(
         "--public-key", action="append", required=True, help="from `manna audit public-key`; repeatable"
     )
-    given = parser.parse_args()
-    keys = [Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key)) for key in given.public_key]
-    events, checkpoints = list(read_lines(given.events)), list(read_lines(given.checkpoints))
-    found = next(problems(events, checkpoints, keys), None)
+    given = parser.parse_args(joined(sys.argv[1:]))
+    try:
+        keys = [Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key)) for key in given.public_key]
+        events, checkpoints = list(read_lines(given.events)), list(read_lines(given.checkpoints))
+        found = next(problems(events, checkpoints, keys), None)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        # Nothing is proven by what cannot be read.
+        print(f"the files or the key are not what Manna Sync has written: {type(error).__name__}: {error}")
+        return 2
     signed = checkpoints[-1]["last_seq"] if checkpoints else 0
     print(
         found or f"{len(events)} events, every link holds; {len(checkpoints)} signatures hold, through event {signed}"

@@ -39,13 +39,17 @@ class IdempotentRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def once(request: Request) -> Response:
-            key = request.headers.get(HEADER)
+            keys = request.headers.getlist(HEADER)
             principal = request.state.principal
-            if request.method != "POST" or key is None or principal is None:
+            if request.method != "POST" or not keys or principal is None:
                 return await handle(request)
-            if not ACCEPTED.fullmatch(key):
-                return problem(400, "invalid-idempotency-key", f"{HEADER} takes 1 to 128 printable characters")
-            use = KeyUse(services_of(request).resources.database, principal.subject, key, await _fingerprint(request))
+            # Of two nobody knows which one the caller will come again with.
+            if len(keys) > 1 or not ACCEPTED.fullmatch(keys[0]):
+                return problem(
+                    400, "invalid-idempotency-key", f"{HEADER} takes one key of 1 to 128 printable characters"
+                )
+            database = services_of(request).resources.database
+            use = KeyUse(database, principal.subject, keys[0], await _fingerprint(request))
             return await _answer_once(use, handle, request)
 
         return once

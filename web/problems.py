@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from core.errors import (
     DuplicateItemError,
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 30
+METHOD_NOT_ALLOWED = 405
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What Plaid refuses because of what the caller of this API has sent.
 CALLERS_FAULT = frozenset({"INVALID_PUBLIC_TOKEN", "INVALID_ACCOUNT_ID", "MISSING_FIELDS", "INVALID_FIELD"})
 PASSES = frozenset({Verdict.RETRY_LATER, Verdict.INSTITUTION_IS_DOWN})
@@ -65,11 +68,19 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _crashed)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     kind = re.sub("[^a-z]+", "-", HTTPStatus(status).phrase.lower())
     headers = dict(getattr(error, "headers", None) or {})
+    if status == METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     return problem(status, kind, str(getattr(error, "detail", "")), headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Return what all routes of this path take; the framework tells of the first alone."""
+    asked = [{**request.scope, "method": method} for method in METHODS]
+    return {one["method"] for one in asked if any(route.matches(one)[0] is Match.FULL for route in request.app.routes)}
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

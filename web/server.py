@@ -2,36 +2,43 @@
 
 uvicorn waits for a request's head as long as its sender likes. Here a head has ten seconds and 32 KiB, from the
 connection's first moment on and again after each answer; the body's ten seconds are `web.middleware.body_limit`'s.
+What follows a chunked body, its trailers, uvicorn keeps as it keeps headers, and without an end: so the whole of a
+request is bounded here too.
 """
 
 import asyncio
 import gc
+import socket
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from core.errors import ConfigurationError
 from web.middleware.security_headers import CLOSED, header_list
 
 HEAD_SECONDS = 10.0
 MAX_HEAD_BYTES = 32 * 1024
 # A packet holds a body's beginning too, which must not count against the head.
 PACKET_BYTES = 256 * 1024
+# All that a request may take on the wire: a body of the largest size in chunks of a single byte is 400 kB.
+MAX_REQUEST_BYTES = 1024 * 1024
 KEEP_ALIVE_SECONDS = 5
 GRACE_SECONDS = 20
-BAD_REQUEST, HEAD_TOO_LARGE = 400, 431
+BAD_REQUEST, TOO_LARGE, HEAD_TOO_LARGE = 400, 413, 431
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline and a bound for a request's head."""
+    """uvicorn's protocol with a deadline for a request's head and bounds for the head and the whole."""
 
     head_seconds = HEAD_SECONDS
     max_head_bytes = MAX_HEAD_BYTES
+    max_request_bytes = MAX_REQUEST_BYTES
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._head_bytes = 0
+        self._request_bytes = 0
         self._in_head = True
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -41,12 +48,14 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        """Bound a head that comes in pieces; one that is whole in a single packet is bounded by the packet."""
-        if self._in_head and self._head_bytes + len(data) > self.max_head_bytes + PACKET_BYTES:
+        """Bound a request that comes in pieces; a head that is whole in a single packet is bounded by the packet."""
+        self._request_bytes += len(data)
+        if self._in_head and self._request_bytes > self.max_head_bytes + PACKET_BYTES:
             self._refuse(HEAD_TOO_LARGE, "the head of the request is too large")
-            return
-        self._head_bytes += len(data)
-        super().data_received(data)
+        elif self._request_bytes > self.max_request_bytes:
+            self._refuse(TOO_LARGE, "the request is too large")
+        else:
+            super().data_received(data)
 
     def on_headers_complete(self) -> None:
         """Stop the clock: from here on the request is the application's."""
@@ -70,7 +79,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._refuse(BAD_REQUEST, msg)
 
     def _expect_head(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._request_bytes = True, 0
         self._stop_clock()
         self._deadline = self.loop.call_later(self.head_seconds, self._head_is_late)
 
@@ -95,7 +104,11 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve until the process is told to end; requests under way have 20 seconds.
 
     `X-Forwarded-For` is left to the application, which knows the trusted proxies: uvicorn would trust loopback.
+
+    Raises:
+        ConfigurationError: nobody can listen there, or somebody does.
     """
+    _ensure_free(host, port)
     # What is loaded by now stays for good. A collector that walks through it stops every request for 0.1 s.
     gc.collect()
     gc.freeze()
@@ -111,3 +124,15 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def _ensure_free(host: str, port: int) -> None:
+    """Look before everything is opened: the server itself would find out last, and end in the middle of its log."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        told = f"cannot listen on {host}, port {port}: {error.strerror}"
+        raise ConfigurationError(f"{told}; accepted is a free port and an address of this host, or 0.0.0.0") from None

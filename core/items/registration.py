@@ -1,12 +1,12 @@
 """Takes over Items that were linked elsewhere: each with its token, sealed before it is stored."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,22 +19,41 @@ from core.models import PlaidItem, WebhookEvent
 BATCH = 500
 
 
+# PostgreSQL keeps no NUL, and nothing of Plaid's or of a user's id holds a control character.
+WORD = r"^[^\x00-\x1f\x7f]+\Z"
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=WORD)]
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=WORD)]
+
+
 class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An Item to register: one line of an import file. The token never appears in its repr."""
 
-    user_id: str
-    plaid_item_id: str
-    access_token: str
-    institution_id: str | None = None
+    user_id: Word
+    plaid_item_id: Word
+    access_token: Token
+    institution_id: Word | None = None
 
     def __repr__(self) -> str:
         return f"NewItem(user_id={self.user_id!r}, plaid_item_id={self.plaid_item_id!r})"
 
 
-async def register_items(database: Database, items: Iterable[NewItem], actor: str) -> list[UUID]:
+async def count_known(database: Database, items: Sequence[NewItem]) -> int:
+    """Return how many of these Items are registered already."""
+    known = 0
+    async with database.connection() as connection:
+        for batch in _batches(items):
+            ids = [item.plaid_item_id for item in batch]
+            query = select(func.count()).where(PlaidItem.plaid_item_id.in_(ids))
+            known += (await connection.execute(query)).scalar_one()
+    return known
+
+
+async def register_items(
+    database: Database, items: Iterable[NewItem], actor: str, on_progress: Callable[[int], None] = lambda _: None
+) -> list[UUID]:
     """Register Items, due at once, and return the ids of those that were new; those already there stay as they are.
 
-    Commits in batches of 500: after an abort the same file is simply given again.
+    Commits in batches of 500, and tells `on_progress` of each: after an abort the same file is simply given again.
     """
     registered: list[UUID] = []
     for batch in _batches(items):
@@ -42,6 +61,7 @@ async def register_items(database: Database, items: Iterable[NewItem], actor: st
             for item in batch:
                 item_id = await register_item(session, item, actor)
                 registered += [] if item_id is None else [item_id]
+        on_progress(len(batch))
     return registered
 
 

@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, LargeBinary
+from sqlalchemy import BigInteger, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -28,5 +28,15 @@ class AuditEvent(Base):
     __table_args__ = (
         Index("ix_audit_events_event_id", "event_id"),
         Index("ix_audit_events_resource_seq", "resource", "seq"),
+        # Without what every sync writes: who looks for something else finds it, and a sync pays nothing for that.
+        Index(
+            "ix_audit_events_rare_type_seq",
+            "event_type",
+            "seq",
+            postgresql_where=text(
+                "event_type <> ALL (ARRAY['plaid:item:synced'::text, 'plaid:token:decrypted'::text])"
+            ),
+        ),
+        Index("ix_audit_events_other_actor_seq", "actor", "seq", postgresql_where=text("actor <> 'manna-sync'::text")),
         {"postgresql_partition_by": "RANGE (sealed_at)"},
     )

@@ -48,6 +48,8 @@ class PlaidItem(Base, OptimisticLockMixin):
     update_status: Mapped[str | None]
     # Plaid announces this Item's changes: the schedule need not look often.
     webhook_seen_at: Mapped[Instant | None]
+    # Where Plaid agreed to send this Item's webhooks; null for one that was imported, until it is asked.
+    webhook_url: Mapped[str | None]
     # When the Item was last pulled from the empty cursor because its own was refused.
     full_pull_at: Mapped[Instant | None]
     # Held back since then, because its institution is down.

@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy import ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -25,3 +25,6 @@ class WebhookEvent(Base):
     payload: Mapped[Json]
     issued_at: Mapped[Instant]
     received_at: Mapped[Now]
+
+    # An Item's webhooks, newest first; and its removal need not read them all.
+    __table_args__ = (Index("ix_webhook_events_item_id_id", "item_id", "id"),)

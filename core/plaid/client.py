@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import plaid
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from core.byte_budget import ByteBudget
-from core.errors import RetryLaterError
+from core.errors import RetryLaterError, SyncError
 from core.plaid.errors import classify
 from core.plaid.on_loop import OnLoop
 from core.settings import Settings
@@ -27,6 +27,9 @@ PLAID_VERSION = "2020-09-14"
 AUTH = ("clientId", "plaidVersion", "secret")
 JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 ATTEMPTS = 3
+BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5)
+# Whoever is told to wait longer gives its place to another Item: the schedule waits for it.
+LONGEST_PAUSE_SECONDS = 5.0
 LARGE_BYTES = 64 * 1024
 # A full page is about 900 kB; what does not tell its length (chunked, gzip) is counted as one.
 UNTOLD_BYTES = 1024 * 1024
@@ -42,13 +45,24 @@ Again = Callable[[], Awaitable[None]]
 
 def _is_transient(error: BaseException) -> bool:
     # A rate limit is not: trying again at once spends the budget that the fleet is short of.
-    return isinstance(error, RetryLaterError) and error.error_type in {"API_ERROR", "HTTP", "NETWORK"}
+    passes = isinstance(error, RetryLaterError) and error.error_type in {"API_ERROR", "HTTP", "NETWORK"}
+    return passes and _told_to_wait(error) <= LONGEST_PAUSE_SECONDS
+
+
+def _pause(state: RetryCallState) -> float:
+    told = _told_to_wait(state.outcome.exception() if state.outcome else None)
+    return max(BACKOFF(state), told)
+
+
+def _told_to_wait(error: BaseException | None) -> float:
+    return (error.retry_after or 0.0) if isinstance(error, SyncError) else 0.0
 
 
 class PlaidClient:
     """One per process. Every call has a time-out, and tries transient failures again up to three times.
 
-    Large bodies are read when `memory` has room for them.
+    Between two attempts there is at least Plaid's `Retry-After`; a call that is told to wait for more than five seconds
+    fails at once. Large bodies are read when `memory` has room for them.
 
     Raises of every call:
         SyncError: with the verdict of Plaid's error, or `RetryLaterError` for a network that failed.
@@ -90,7 +104,7 @@ class PlaidClient:
         """Return the raw body of a 2xx answer; `again` as above."""
         attempts = AsyncRetrying(
             retry=retry_if_exception(_is_transient),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5),
+            wait=_pause,
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         )

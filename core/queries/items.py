@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ SHOWN = (
     PlaidItem.created_at,
 )
 RUNS_SHOWN = 10
+IDS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,22 @@ async def find_items(database: Database, wanted: ItemFilter, limit: int, cursor:
     if wanted.text is not None:
         query = query.where(_has_id(wanted.text))
     return await fetch_page(database, query, [PlaidItem.id], limit, cursor)
+
+
+async def ensure_known(database: Database, item_ids: Sequence[UUID]) -> None:
+    """Return if there are all of these Items, so that nothing is begun that ends halfway for a mistyped id.
+
+    Raises:
+        NotFoundError: it names one that there is not.
+    """
+    found = set[UUID]()
+    async with database.connection() as connection:
+        for start in range(0, len(item_ids), IDS_AT_ONCE):
+            batch = select(PlaidItem.id).where(PlaidItem.id.in_(item_ids[start : start + IDS_AT_ONCE]))
+            found.update((await connection.execute(batch)).scalars())
+    unknown = next((item_id for item_id in item_ids if item_id not in found), None)
+    if unknown is not None:
+        raise NotFoundError(f"there is no Item {unknown}; `manna items list` shows those that there are")
 
 
 def _has_id(text: str) -> ColumnElement[bool]:

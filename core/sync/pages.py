@@ -109,13 +109,14 @@ async def fetch_pages(plaid: PageSource, token: str, cursor: str | None) -> Page
         SyncError: Plaid's, or ours for pages that lead nowhere.
     """
     for restarts in range(MAX_RESTARTS + 1):
+        if restarts:
+            await asyncio.sleep(jittered(RESTART_SECONDS * 2 ** (restarts - 1), 0.5))
         pages = Pages(restarts)
         try:
             await _walk(plaid, token, cursor, pages)
         except RestartPaginationError as error:
             pages.close()
             last = error
-            await asyncio.sleep(jittered(RESTART_SECONDS * 2**restarts, 0.5))
         except BaseException:
             pages.close()
             raise

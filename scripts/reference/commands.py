@@ -33,15 +33,25 @@ def _walk(command: object, path: str) -> Iterator[tuple[str, TyperCommand]]:
 
 
 def _told(path: str, command: TyperCommand) -> Iterator[str]:
-    meaning, _, example = " ".join((command.help or "").split()).partition("Example: ")
+    meaning, example, more = _parts(command.help or "")
     arguments = [one for one in command.params if isinstance(one, TyperArgument)]
     options = [one for one in command.params if isinstance(one, TyperOption) and not one.hidden]
     words = [path, *(_placeholder(one) for one in arguments), *(["[OPTIONS]"] if options else [])]
     yield f"## {path}\n\n{meaning.strip()}\n\n```sh\n{' '.join(words)}"
     if example:
-        yield f"{example.strip().rstrip('.')}    # for example"
+        yield f"{example}    # for example"
     yield "```\n"
+    if more:
+        yield f"{more}\n"
     yield from _table(options)
+
+
+def _parts(told: str) -> tuple[str, str, str]:
+    """Return what a command does, its example, and the paragraphs after that."""
+    before, _, after = told.partition("Example: ")
+    example, _, more = after.partition("\n\n")
+    meaning, example, more = (" ".join(part.split()) for part in (before, example, more))
+    return meaning, example.rstrip("."), more
 
 
 def _placeholder(argument: TyperArgument) -> str:

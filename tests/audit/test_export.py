@@ -134,6 +134,32 @@ async def test_what_was_exported_verifies_without_manna_sync_and_not_after_a_cha
     assert context == {"format": "ndjson", "count": 7, "filter": "everything"}
 
 
+def test_a_public_key_may_begin_with_a_dash(tmp_path):
+    (tmp_path / "empty").touch()
+    command = [
+        sys.executable,
+        "scripts/verify_audit.py",
+        *[str(tmp_path / "empty")] * 2,
+        "--public-key",
+        "-" + "A" * 42 + "=",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("events", "key"), [(None, "A" * 43 + "="), (b"\xff", "A" * 43 + "="), (b"{}\n", "A" * 43 + "="), (b"", "no key")]
+)
+def test_what_the_verifier_cannot_read_proves_nothing_and_is_one_line(tmp_path, events, key):
+    given, checkpoints = tmp_path / "events.ndjson", tmp_path / "checkpoints.ndjson"
+    checkpoints.touch()
+    if events is not None:
+        given.write_bytes(events)
+    command = [sys.executable, "scripts/verify_audit.py", str(given), str(checkpoints), "--public-key", key]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (2, 1, "")
+
+
 def test_the_independent_verifier_imports_nothing_of_manna_sync():
     text = (ROOT / "scripts" / "verify_audit.py").read_text()
     imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))

@@ -28,7 +28,7 @@ def settings(settings, bank_url):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """No pause between two attempts."""
-    monkeypatch.setattr("core.plaid.client.wait_exponential_jitter", lambda **_: wait_none())
+    monkeypatch.setattr("core.plaid.client.BACKOFF", wait_none())
     monkeypatch.setattr("core.sync.pages.RESTART_SECONDS", 0)
 
 

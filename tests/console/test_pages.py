@@ -190,3 +190,23 @@ async def test_the_audit_log_is_read_and_that_it_was_is_in_it(operator):
     await seal_outbox(database)
     assert "operator:audit:read" in text_of(await operator.get("/console/audit?actor=token:ops"))
     assert "No sealed event fits" in text_of(await operator.get("/console/audit?actor=nobody"))
+
+
+async def test_an_address_that_leads_nowhere_keeps_the_ways_on(operator):
+    page = await operator.get("/console/nothing")
+    assert page.status_code == 404
+    assert 'href="/console/items"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/console/runs?since=99y", "since (accepted are 1h, 24h, 7d, 30d)"),
+        ("/console/items?status=lost", "needs_reauth"),
+        ("/console/items/xyz", "valid UUID"),
+    ],
+)
+async def test_an_address_that_does_not_fit_says_what_is_accepted(operator, path, told):
+    page = await operator.get(path)
+    assert page.status_code == 422
+    assert told in page.text

@@ -94,6 +94,10 @@ def test_up_uses_the_given_servers_and_a_wrong_row_is_named(given):
         listed = as_the_tutorial_says(up.state, "manna items list --json")
         assert listed.stdout.count(b'"plaid_item_id"') == 2
 
+        issued = as_the_tutorial_says(up.state, "manna tokens issue --subject t --scope items:read").stdout.decode()
+        api = up.address("console").removesuffix("/console") + "/api/v1/items"
+        assert httpx.get(api, headers={"Authorization": f"Bearer {issued.strip()}"}).status_code == 200
+
         assert up.interrupt() == 0
         assert still_alive(up.children) == []
         assert not up.state.parent.exists()

@@ -129,6 +129,11 @@ async def test_items_that_plaid_announces_nothing_for_are_told(resources, settin
     assert found["webhooks"].said.startswith("PUBLIC_URL is not set")
     monkeypatch.setenv("PUBLIC_URL", "https://manna.example/")
     found = {finding.part: finding async for finding in diagnose(load_settings())}
+    assert found["webhooks"].state is State.ATTENTION
+    assert found["webhooks"].said.endswith("those of 1 Items to https://manna.example/webhooks/plaid")
+    assert found["webhooks"].commands == ("manna items register-webhooks --dry-run",)
+    await run(resources, "UPDATE plaid_items SET webhook_url = 'https://manna.example/webhooks/plaid'")
+    found = {finding.part: finding async for finding in diagnose(load_settings())}
     assert "https://manna.example/webhooks/plaid" in found["webhooks"].said
     assert found["webhooks"].commands == ("curl -sS https://manna.example/health/live",)
 
@@ -136,7 +141,7 @@ async def test_items_that_plaid_announces_nothing_for_are_told(resources, settin
 def test_each_command_that_comes_next_is_one_that_there_is(settings):
     """Every `manna …` that the doctor can name is asked for its help, every queue is one that there is."""
     source = (ROOT / "core" / "diagnosis.py").read_text()
-    named = {tuple(found.split()) for found in re.findall(r"\"(manna [a-z ]+?)(?: --|\")", source)}
+    named = {tuple(found.split()) for found in re.findall(r"\"(manna [a-z -]+?)(?: --|\")", source)}
     assert len(named) >= 3
     for words in named:
         asked = [sys.executable, "-m", "cli", *words[1:], "--help"]

@@ -162,7 +162,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("core.plaid.client.wait_exponential_jitter", lambda **_: wait_none())
+    monkeypatch.setattr("core.plaid.client.BACKOFF", wait_none())
     monkeypatch.setattr("core.sync.pages.RESTART_SECONDS", 0)
     # Small pages and small updates, so that a dozen transactions take every path.
     monkeypatch.setattr("core.sync.commit.STAGED_PAGES", 3)

@@ -4,11 +4,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
-from tenacity import wait_none
+from tenacity import AsyncRetrying, RetryCallState, wait_none
 
-from core.errors import SyncError
+from core.errors import RetryLaterError, SyncError
 from core.plaid.budgeted import BudgetedPages
-from core.plaid.client import PlaidClient
+from core.plaid.client import PlaidClient, _pause
 from core.plaid.limits import Budget, Limits, Priority
 from tests.simulator.conftest import server, simulator  # noqa: F401 - fixtures of the simulator
 
@@ -17,7 +17,7 @@ SYNC = "/transactions/sync"
 
 @pytest.fixture
 async def client(settings, simulator, monkeypatch):  # noqa: F811 - the fixture of that name
-    monkeypatch.setattr("core.plaid.client.wait_exponential_jitter", lambda **_: wait_none())
+    monkeypatch.setattr("core.plaid.client.BACKOFF", wait_none())
     opened = PlaidClient(settings.model_copy(update={"plaid_base_url": simulator.url}), "sandbox-secret")
     yield opened
     await opened.aclose()
@@ -67,3 +67,22 @@ async def test_an_attempt_for_which_there_is_no_budget_is_not_made(client, redis
         with pytest.raises(SyncError, match="OUTBOUND_BUDGET"):
             await BudgetedPages(client, purse, "item", Priority.SCHEDULED).transactions_sync(item["access_token"], None)
     assert asked(simulator, item) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls"), [(0, 3), (60, 1)], ids=["soon: asked again", "later: left to the schedule"]
+)
+async def test_a_server_that_says_when_to_come_again_is_not_asked_before(client, simulator, seconds, calls):  # noqa: F811
+    item = simulator.link(transactions=3)
+    simulator.fault(item, kind="error", error_code="INTERNAL_SERVER_ERROR", retry_after=seconds, times=None)
+    with pytest.raises(RetryLaterError) as told:
+        await client.transactions_sync(item["access_token"], None)
+    assert (asked(simulator, item), told.value.retry_after) == (calls, seconds)
+
+
+@pytest.mark.parametrize(("told", "pause"), [(None, 0), (3.0, 3.0)])
+async def test_the_pause_before_the_next_attempt_is_at_least_what_was_asked_for(client, told, pause):
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    error = RetryLaterError("HTTP_503", error_type="HTTP", retry_after=told)
+    state.set_exception((RetryLaterError, error, None))
+    assert _pause(state) == pause

@@ -8,9 +8,11 @@ import sys
 from dataclasses import replace
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import func, select, text, update
 
+from core.database import TIMEOUTS, open_database
 from core.encryption import EncryptionKeyProvider, KeyStatus, current_keyring
 from core.encryption.keyring import Keyring
 from core.items.registration import NewItem, register_items
@@ -217,3 +219,21 @@ async def test_killed_again_and_again_it_ends_with_nothing_under_the_old_key(res
     assert state.rewritten == left[2]
     assert await rows_by_key(resources.database) == {new: 60}
     assert await tokens(resources) == expected(60)
+
+
+async def test_values_under_each_key_are_counted_however_long_that_takes(
+    resources, settings, database_url, monkeypatch
+):
+    """A lock stands in for a table of many rows: either has the statement last longer than the service allows."""
+    monkeypatch.setitem(TIMEOUTS, "statement_timeout", "100")
+    hasty, other = open_database(settings, database_url), await asyncpg.connect(database_url)
+    try:
+        await other.execute("BEGIN; LOCK TABLE plaid_items")
+        counting = asyncio.create_task(rows_by_key(hasty))
+        await other.execute("SELECT pg_sleep(0.5)")
+        assert not counting.done()
+        await other.execute("COMMIT")
+        assert await counting == {}
+    finally:
+        await other.close()
+        await hasty.close()

@@ -188,6 +188,18 @@ async def test_the_oldest_message_tells_how_long_it_has_waited(resources, read):
     assert await fleet.read() is await fleet.read()
 
 
+@pytest.mark.parametrize(("rests", "counted"), [(0, 2), (10**9, 1)], ids=["cheap", "costly"])
+async def test_items_are_counted_anew_only_after_a_rest(resources, monkeypatch, rests, counted):
+    monkeypatch.setattr("core.telemetry.fleet.FRESH_SECONDS", -1)
+    monkeypatch.setattr("core.telemetry.fleet.RESTS", rests)
+    fleet = Fleet(resources)
+    for number in (1, 2):
+        new = NewItem("u", f"itm{number}", "access-sandbox-1")
+        await register_items(resources.database, [new], "operator:test")
+        families = {family.name: family for family in await fleet.read()}
+    assert [sample.value for sample in families["manna_items"].samples] == [counted]
+
+
 def test_ids_of_a_moment_lead_to_those_made_since():
     now = datetime.now(UTC)
     assert first_id_at(now - timedelta(seconds=1)) < new_id() < first_id_at(now + timedelta(seconds=60))

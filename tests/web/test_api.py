@@ -200,6 +200,8 @@ async def test_an_idempotency_key_makes_a_post_count_once(client, bearer, item_i
     theirs = bearer("items:write", subject="somebody else") | {"Idempotency-Key": "k1"}
     assert (await client.post(path, json={"repaired": True}, headers=theirs)).status_code == 202
     assert (await client.post(path, headers=headers | {"Idempotency-Key": "x" * 129})).status_code == 400
+    two = [*bearer("items:write").items(), ("Idempotency-Key", "k2"), ("Idempotency-Key", "k3")]
+    assert (await client.post(path, headers=two)).status_code == 400
 
 
 async def test_of_two_posts_at_once_with_one_key_one_is_told_to_wait(client, bearer, item_id):
@@ -228,3 +230,11 @@ async def test_without_a_signing_key_the_api_is_closed_and_webhooks_are_not(sett
         answer = await client.get("/api/v1/items", headers={"Authorization": "Bearer x"})
         assert answer.status_code == 401
         assert (await client.get("/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/api/v1/items", "GET, POST"), ("/api/v1/items/{id}", "DELETE, GET"), ("/health", "GET")]
+)
+async def test_a_method_that_is_not_taken_is_told_all_that_are(client, bearer, item_id, path, allowed):
+    answer = await client.put(path.format(id=item_id), headers=bearer("items:read"))
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

@@ -2,12 +2,12 @@
 
 import asyncio
 import resource
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvicorn
 
-from web.middleware.body_limit import BodyLimit
+from web.middleware.body_limit import MAX_BYTES, BodyLimit
 from web.server import DeadlineProtocol
 
 PARTS = b"POST / HTTP/1.1\r\nHost: test\r\n"
@@ -140,3 +140,39 @@ async def test_what_is_no_request_is_answered_with_the_headers_of_every_answer(h
     for expected in (b"x-frame-options: DENY", b"content-security-policy: default-src 'none'", b"connection: close"):
         assert expected in head
     assert b"server:" not in head
+
+
+CHUNKED = PARTS + b"Transfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "chunks": (CHUNKED, b"8000\r\n" + b"a" * 0x8000 + b"\r\n"),
+    "trailers": (CHUNKED + b"1\r\na\r\n0\r\n", b"X-A: " + b"a" * 32_000 + b"\r\n"),
+    "one trailer": (CHUNKED + b"1\r\na\r\n0\r\nX-A: ", b"a" * 32_000),
+    "a chunk's extension": (CHUNKED + b"1;a=", b"a" * 32_000),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_no_part_of_a_chunked_request_is_without_an_end(kind):
+    beginning, more = ENDLESS[kind]
+    async with served(DeadlineProtocol, BodyLimit(echo)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        ended = asyncio.create_task(reader.read())
+        writer.write(beginning)
+        sent = 0
+        with suppress(ConnectionError):
+            # Twice what is bounded, and what the buffers on the way hold.
+            while not ended.done() and sent < 16 * 2**20:
+                writer.write(more)
+                await writer.drain()
+                sent += len(more)
+            await asyncio.wait_for(ended, 5)
+        assert sent < 16 * 2**20, "the server reads on"
+        writer.close()
+
+
+async def test_the_largest_body_in_the_smallest_chunks_is_taken():
+    async with served(DeadlineProtocol, BodyLimit(echo)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(CHUNKED + b"1\r\na\r\n" * MAX_BYTES + b"0\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()

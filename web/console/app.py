@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from web.console.access import session_of
 from web.console.page_route import PageRoute
 from web.console.rendering import static_files
 from web.console.routes import audit, items, login, overview, replays, runs
@@ -25,5 +26,6 @@ async def static(name: str) -> Response:
 
 @router.get("/console/{_rest:path}")
 async def missing(request: Request, _rest: str) -> Response:
-    """Say as a page that there is none."""
+    """Say as a page that there is none; with the ways on for whoever is logged in."""
+    await session_of(request)
     raise HTTPException(404, f"There is no page {request.url.path}.")

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 AWAY = "A part of the service does not answer: the database or Redis. `manna doctor` tells which."
 ADVICE = {
-    404: "It may have been removed since. The search on the Items or Runs page finds what is there.",
+    404: "It may have been removed since, or be mistyped. The search on the Items or Runs page finds what is there.",
     408: "Your connection may be slow. Go back and send it again.",
     413: "Go back and send less at once.",
     422: "Go back and correct it.",
@@ -60,8 +60,7 @@ class PageRoute(APIRoute):
             except HTTPException as error:
                 return error_page(request, error.status_code, str(error.detail))
             except RequestValidationError as error:
-                wrong = ", ".join(str(one["loc"][-1]) for one in error.errors())
-                return error_page(request, 422, f"The address does not fit: {wrong}.")
+                return error_page(request, 422, f"The address does not fit: {_wrong(error)}.")
             except (SQLAlchemyError, RedisError, OSError) as error:
                 log.warning("part_unavailable", error=type(error).__name__)
                 return error_page(request, 503, AWAY)
@@ -83,6 +82,12 @@ def error_page(request: Request, status: int, detail: str, advice: str = "") -> 
     # Whoever is logged in keeps the ways out: another page, or another token.
     session = getattr(request.state, "session", None)
     return render(request, "error.html", facts, session=session, status=status)
+
+
+def _wrong(error: RequestValidationError) -> str:
+    # What and why, but not the value: it is the caller's text.
+    told = [(str(one["loc"][-1]), str(one["msg"]).removeprefix("Value error, ")) for one in error.errors()]
+    return "; ".join(f"{name} ({why})" for name, why in told)
 
 
 def problem_page(request: Request, problem: dict[str, Any], headers: dict[str, str]) -> Response:
