@@ -23,6 +23,8 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY alembic.ini pyproject.toml ./
+# What validate_security compares the installed packages with.
+COPY locks/runtime.txt ./locks/
 COPY cli ./cli
 COPY core ./core
 COPY deploy ./deploy

@@ -1,15 +1,15 @@
 """The command line's root: exit code 0 done, 1 failed, 2 usage; an error is one line."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from cli import audit, doctor, items, keys, processes, security, stack, syncs, tokens
 from core.errors import MannaError
+from core.version import VERSION
 
-app = typer.Typer(
-    name="manna", no_args_is_help=True, pretty_exceptions_enable=False, help="Bank sync that loses nothing."
-)
+app = typer.Typer(name="manna", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(items.app, name="items")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
@@ -20,6 +20,21 @@ app.command("doctor")(doctor.doctor)
 app.command("web")(processes.web)
 app.command("demo")(stack.demo)
 app.command("up")(stack.up)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Bank sync that loses nothing."""
 
 
 def main() -> None:
