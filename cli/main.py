@@ -22,7 +22,7 @@ app.command("demo")(stack.demo)
 app.command("up")(stack.up)
 
 
-def _tell_version(asked: bool) -> None:
+def _tell_version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
     if asked:
         typer.echo(VERSION)
         raise typer.Exit
