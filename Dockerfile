@@ -5,9 +5,13 @@ ARG PYTHON_IMAGE=python:3.13-slim-trixie
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
-COPY locks/image.txt /build/image.txt
-# Only wheels, and only those whose hashes the lock knows: nothing is compiled, nothing else gets in.
-RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /build/image.txt
+COPY locks/build.txt locks/image.txt /build/
+# Only what the locks know by hash gets in. All of it wheels but plaid-python, which is published as source alone:
+# setuptools, locked too, builds it, and stays behind with pip.
+RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /build/build.txt \
+    && /opt/venv/bin/pip install --require-hashes --only-binary :all: --no-binary plaid-python --no-build-isolation \
+       -r /build/image.txt \
+    && /opt/venv/bin/pip uninstall --yes setuptools pip
 # What pip would write for the entry point in pyproject.toml; the packages themselves lie in /app.
 RUN printf '#!/opt/venv/bin/python\nfrom cli.main import main\n\nmain()\n' > /opt/venv/bin/manna \
     && chmod 755 /opt/venv/bin/manna
@@ -19,6 +23,8 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY alembic.ini pyproject.toml ./
+# What validate_security compares the installed packages with.
+COPY locks/runtime.txt ./locks/
 COPY cli ./cli
 COPY core ./core
 COPY deploy ./deploy

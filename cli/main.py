@@ -1,7 +1,6 @@
 """The command line's root: exit code 0 done, 1 failed, 2 usage; an error is one line."""
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -9,25 +8,9 @@ import typer
 from cli import audit, doctor, items, keys, processes, security, stack, syncs, tokens
 from cli.failures import told_in_one_line
 from core.errors import MannaError
+from core.version import VERSION
 
 app = typer.Typer(name="manna", no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-def _version(wanted: bool) -> None:  # noqa: FBT001 - an option's callback
-    if wanted:
-        typer.echo(f"manna-sync {version('manna-sync')}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Bank sync that loses nothing."""
-
-
 app.add_typer(items.app, name="items")
 app.add_typer(syncs.app, name="syncs")
 app.add_typer(audit.app, name="audit")
@@ -38,6 +21,21 @@ app.command("doctor")(doctor.doctor)
 app.command("web")(processes.web)
 app.command("demo")(stack.demo)
 app.command("up")(stack.up)
+
+
+def _tell_version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if asked:
+        typer.echo(f"manna-sync {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Bank sync that loses nothing."""
 
 
 def main() -> None:

@@ -13,8 +13,12 @@ Transactions = Annotated[int, typer.Option(min=0, max=10_000, help="How many tra
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    from devstack.errors import StackError  # noqa: PLC0415 - the service runs where the stack is not installed
-
+    try:
+        from devstack.errors import StackError  # noqa: PLC0415 - the service runs where the stack is not installed
+    except ModuleNotFoundError:
+        raise MannaError(
+            "the image brings no servers to start: run `manna demo` and `manna up` in a checkout"
+        ) from None
     try:
         yield
     except StackError as error:
@@ -29,9 +33,9 @@ def demo(
     ] = False,
 ) -> None:
     """Sync sample Items end to end and compare every row. Example: manna demo --items 10."""
-    from devstack.demo import check_only, run_demo  # noqa: PLC0415 - the service runs where the stack is not installed
-
     with _one_line():
+        from devstack.demo import check_only, run_demo  # noqa: PLC0415 - as above
+
         raise typer.Exit(check_only() if only else run_demo(items, transactions))
 
 
@@ -40,7 +44,7 @@ def up(
     transactions: Transactions = 500,
 ) -> None:
     """Run the whole stack with sample Items until Ctrl-C. Example: manna up --items 3."""
-    from devstack.up import run_up  # noqa: PLC0415 - the service runs where the stack is not installed
-
     with _one_line():
+        from devstack.up import run_up  # noqa: PLC0415 - as above
+
         run_up(items, transactions)

@@ -54,6 +54,8 @@ async def run() -> None:
             await connection.run_sync(migrate)
             if await roles_exist(connection, Roles()):
                 await grant(connection, Roles())
+                # A bare connection: what nobody commits is not granted.
+                await connection.commit()
     finally:
         await database.close()
 

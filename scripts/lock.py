@@ -9,6 +9,7 @@ TARGETS = {
     "locks/runtime.txt": ("pyproject.toml",),
     # The container's: whoever deploys it chooses by settings, not by what is installed.
     "locks/image.txt": ("pyproject.toml", "--extra", "aws", "--extra", "otel"),
+    "locks/build.txt": ("--group", "build"),
     "locks/dev.txt": ("pyproject.toml", "--extra", "devstack", "--extra", "otel", "--group", "dev", "--group", "docs"),
     # Of the project itself nothing is in it: only what the benchmark's peers need.
     "locks/bench.txt": ("--group", "bench"),

@@ -47,9 +47,9 @@ async def inspect(
     if settings:
         parts, reasons = await _ask(settings, patience)
         absent |= reasons
-    missing = (
-        dict.fromkeys(("settings", *parts), problem or "") if problem else {"locks": "locks/runtime.txt is missing"}
-    )
+    missing = {"locks": "locks/runtime.txt or pyproject.toml is missing"}
+    if problem:
+        missing = dict.fromkeys(("settings", *parts), problem)
     return Inspection(
         # Settings that cannot be read are judged by the strict rules.
         environment=settings.environment if settings else Environment.PRODUCTION,

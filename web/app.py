@@ -9,6 +9,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from core.resources import Resources, open_resources
 from core.settings import Settings, load_settings
+from core.version import VERSION
 from web import description, problems
 from web.console import app as console
 from web.console.page_route import problem_page
@@ -38,7 +39,7 @@ class FrontDoor(FastAPI):
 
         super().__init__(
             title="Manna Sync",
-            version="0.1.0",
+            version=VERSION,
             lifespan=lifespan,
             # No page of FastAPI's: it loads scripts from elsewhere, which the content security policy forbids.
             docs_url=None,

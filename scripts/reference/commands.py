@@ -14,7 +14,7 @@ HEAD = """# Command line
 Written from the code by `python -m scripts.reference`; a test holds it to the code.
 
 `manna` ends with 0 when it is done, 1 when something failed, 2 when it was called wrongly. An error is one line on
-standard error. `--help` after any command says what stands here.
+standard error. `--help` after any command says what stands here, `manna --version` which version runs.
 """
 
 

@@ -7,8 +7,9 @@ import ssl
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
-from importlib.metadata import distributions, requires
+from importlib.metadata import distributions
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ from core.settings import Settings
 from scripts.validation.inspection import FileFacts, LockFacts, ProcessFacts, WebFacts
 
 CODE = ("cli", "core", "migrations", "scripts", "tasks", "web", "worker")
-LOCK = "locks/runtime.txt"
+LOCK, PROJECT = "locks/runtime.txt", "pyproject.toml"
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)")
 MARKER = re.compile(r"^[^;\n]+; ([^\\\n]+?)\s*(?:--hash|$)", re.MULTILINE)
 ADDRESS = re.compile(r"[a-z+]+://\S+")
@@ -78,7 +79,8 @@ def _code(root: Path) -> Iterator[Path]:
 
 def read_locks(root: Path) -> LockFacts | None:
     """Return the locked and the installed packages; None without a lock."""
-    if not (path := root / LOCK).exists():
+    path, project = root / LOCK, root / PROJECT
+    if not (path.exists() and project.exists()):
         return None
     blocks = re.split(r"\n(?=\S)", path.read_text().replace("\\\n", " "))
     pins = [(match, block) for block in blocks if (match := PINNED.match(block)) and _is_for_us(block)]
@@ -87,7 +89,7 @@ def read_locks(root: Path) -> LockFacts | None:
         tuple(match[1] for match, block in pins if "--hash=" not in block),
         tuple(ADDRESS.findall(path.read_text())),
         {_plain(found.metadata["Name"]): found.version for found in distributions()},
-        tuple(_required()),
+        tuple(_required(project)),
     )
 
 
@@ -97,10 +99,11 @@ def _is_for_us(block: str) -> bool:
     return marker is None or Marker(marker[1]).evaluate()
 
 
-def _required() -> Iterator[str]:
-    for text in requires("manna-sync") or ():
+def _required(project: Path) -> Iterator[str]:
+    # From the file, since an image holds the code but no package of it.
+    for text in tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"]:
         requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is None or requirement.marker.evaluate():
             yield _plain(requirement.name)
 
 

@@ -8,7 +8,6 @@ import asyncio
 import json
 import re
 import secrets
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -151,7 +150,7 @@ class Engine:
         """The service's environment and nothing of this process's, with the shell's values put in."""
         told = self._compose["services"][name]["environment"]
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-        base = {"PATH": path, "HOSTNAME": socket.gethostname(), "SECRETS_DIRECTORY": str(self._folder / "secrets")}
+        base = {"PATH": path, "SECRETS_DIRECTORY": str(self._folder / "secrets")}
         passed = {key: self._shell[key] for key, value in told.items() if value is None and key in self._shell}
         own = {"METRICS_PORT": self.metrics_port(name), "METRICS_HOST": "127.0.0.1"} if "METRICS_PORT" in told else {}
         return base | passed | {key: self._filled(value) for key, value in told.items() if value is not None} | own
@@ -256,7 +255,7 @@ def test_the_services_work_together_as_the_file_starts_them(engine, settings):
     assert migrated.returncode == 0, migrated.stderr
     for name in ("simulator", "web", "worker", "audit", "beat", "flower"):
         engine.start(name)
-    for name in ("simulator", "web", "worker", "flower"):
+    for name in ("simulator", "web", "worker", "audit", "flower"):
         engine.wait_healthy(name)
 
     asked = {"count": 1, "transactions": 30}

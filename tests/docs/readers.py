@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from devstack.stack import QUIET, SYNC_QUEUES
 from tests.conftest import ROOT
 from tests.integration.plaid_script import PlaidScript, page, transaction
 from tests.journal.conftest import JournalFleet
+from tests.own_postgres import open_postgres
 
 NO_TIME = timedelta(0)
 LEGACY = ROOT / "tests" / "rotation" / "legacy.json"
@@ -189,7 +190,11 @@ async def a_fleet_that_fails(reader: Reader) -> None:
 
 async def an_administrator_s_database(reader: Reader) -> None:
     """A database with nothing in it, an administrator's log-in, and the page's places below the reader's folder."""
-    url = make_url(reader.environment["DATABASE_URL"])
+    server = ExitStack()
+    # A server of its own: while the roles are there, every migration beside this page would grant to them.
+    postgres = server.enter_context(open_postgres())
+    reader.give(DATABASE_URL=postgres.url)
+    url = make_url(postgres.url)
     example = "postgresql://{}@db.example/manna?sslmode=verify-full&sslrootcert=/etc/manna/ca.pem"
     for role, name in (("postgres", url.username), ("manna_owner", "manna_owner")):
         own = url._replace(username=name, password=None).render_as_string()
@@ -198,20 +203,11 @@ async def an_administrator_s_database(reader: Reader) -> None:
     reader.give(
         ADMIN_PASSWORD=url.password, SECRETS_PROVIDER="file", SECRETS_DIRECTORY=reader.words["/etc/manna"] + "/secrets"
     )
-    connection = await asyncpg.connect(reader.environment["DATABASE_URL"])
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
-    await connection.close()
 
-    async def give_back() -> None:
-        connection = await asyncpg.connect(str(url.render_as_string(hide_password=False)))
-        for role in ("manna_owner", "manna_writer", "manna_reader"):
-            if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
-                await connection.execute(
-                    f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}"
-                )
-        await connection.close()
+    async def stop() -> None:
+        server.close()
 
-    reader.endings.append(give_back)
+    reader.endings.append(stop)
 
 
 READERS: dict[str, Callable[[Reader], Awaitable[None]]] = {

@@ -121,6 +121,14 @@ def test_what_serves_is_probed_and_what_may_move_keeps_one_running():
     assert set(of_kind("PodDisruptionBudget")) == {"web", "worker", "audit"}
 
 
+def test_workers_are_probed_by_what_compose_runs():
+    """There it is run: tests/acceptance/test_compose.py."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name in ("worker", "audit"):
+        _, line = services[name]["healthcheck"]["test"]
+        assert container(name)["livenessProbe"]["exec"]["command"] == ["sh", "-c", line.replace("$$", "$")]
+
+
 def test_selectors_find_their_pods():
     for kind in ("Service", "PodDisruptionBudget"):
         for name, spec in of_kind(kind).items():
