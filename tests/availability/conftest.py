@@ -9,9 +9,10 @@ from devstack.places import make_directory
 from devstack.processes import open_supervisor
 from devstack.valkey import Valkey
 from tests.availability.house import House
+from tests.database.conftest import authority, stranger
 from tests.faults.conftest import stage
 
-__all__ = ["stage"]
+__all__ = ["authority", "stage", "stranger"]
 
 
 @pytest.fixture

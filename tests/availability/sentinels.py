@@ -65,8 +65,16 @@ class Node(Valkey):
         return Path(shutil.which("redis-server")) if self.tls else super()._binary()
 
 
+@dataclass
 class Watcher(Node):
     """A sentinel; its password is not the servers'."""
+
+    run_id: str = field(default_factory=lambda: secrets.token_hex(20))
+
+    def introduce(self, watchers):
+        """Tell it of the others, whom it would find by itself in a few seconds."""
+        others = [f"{HOST} {other.port} {other.run_id}" for other in watchers if other is not self]
+        self.more += "".join(f"sentinel known-sentinel {MASTER} {other}\n" for other in others)
 
     def start(self):
         data = self.directory / self.name
@@ -75,7 +83,7 @@ class Watcher(Node):
         file.touch(mode=0o600)
         tls = self.tls.configuration(self.port) if self.tls else f"port {self.port}\n"
         passwords = f"requirepass {self.password}\nsentinel sentinel-pass {self.password}\n"
-        file.write_text(f"bind {HOST}\ndir {data}\n{tls}{passwords}{self.more}")
+        file.write_text(f"bind {HOST}\ndir {data}\nsentinel myid {self.run_id}\n{tls}{passwords}{self.more}")
         argv = [str(self._binary()), str(file), "--sentinel"]
         self.supervisor.start(self.name, argv, log=self.directory / f"{self.name}.log")
         self.supervisor.wait_ready(self.name, self._answers)
@@ -92,27 +100,37 @@ class Sentinels:
     supervisor: Supervisor
     directory: Path
     tls: Tls | None = None
+    masters_tls: Tls | None = None
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     watchers_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @property
+    def hosts(self):
+        return ",".join(f"{HOST}:{watcher.port}" for watcher in self.watchers)
+
+    @property
     def url(self):
+        return self.url_for(self.tls and self.tls.authority)
+
+    def url_for(self, authority):
+        """The address for a client that trusts this authority; None is in the clear."""
         scheme, query = "sentinel", {"master": MASTER, "sentinel_password": self.watchers_password}
-        if self.tls:
-            scheme, query = "rediss-sentinel", query | {"ssl_ca_certs": self.tls.authority}
-        hosts = ",".join(f"{HOST}:{watcher.port}" for watcher in self.watchers)
-        return f"{scheme}://:{self.password}@{hosts}/0?{urlencode(query)}"
+        if authority:
+            scheme, query = "rediss-sentinel", query | {"ssl_ca_certs": authority}
+        return f"{scheme}://:{self.password}@{self.hosts}/0?{urlencode(query)}"
 
     def start(self):
-        """Start all five and wait until the sentinels know each other and the replica."""
+        """Start all five and wait until each sentinel knows the replica."""
         self.master = self._node("master")
         self.replica = self._node("replica", more=f"replicaof {HOST} {self.master.port}\n")
         for node in (self.master, self.replica):
             node.start()
         self.watchers = [self._watcher(number) for number in range(3)]
         for watcher in self.watchers:
+            watcher.introduce(self.watchers)
+        for watcher in self.watchers:
             watcher.start()
-        self._wait(lambda state: (state["num-other-sentinels"], state["num-slaves"]) == (2, 1))
+        self._wait(lambda state: state["num-slaves"] == 1)
 
     def lose_the_master(self):
         """Kill it and return once the sentinels have made the replica the master."""
@@ -133,7 +151,8 @@ class Sentinels:
             self.supervisor.wait_ready(watcher.name, lambda watcher=watcher: is_so(watcher.state()))
 
     def _node(self, name, more=""):
-        return Node(self.supervisor, self.directory, True, name, password=self.password, more=more, tls=self.tls)
+        tls = self.masters_tls or self.tls
+        return Node(self.supervisor, self.directory, True, name, password=self.password, more=more, tls=tls)
 
     def _watcher(self, number):
         lines = {
