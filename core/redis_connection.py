@@ -15,8 +15,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry as BlockingRetry
 from redis.sentinel import Sentinel as BlockingSentinel
 
 from core.connection_failure import failure_of
@@ -134,7 +137,7 @@ def open_redis(settings: Settings) -> Redis:
     if not is_sentinel(settings):
         return Redis.from_url(redis_address(settings), **_patience(settings))
     address = SentinelAddress.of(redis_address(settings))
-    sentinel = Sentinel(address.hosts, **_to_master(address, settings))  # type: ignore[no-untyped-call]  # redis-py's
+    sentinel = Sentinel(address.hosts, **_to_master(address, settings, Retry(NoBackoff(), 0)))  # type: ignore[no-untyped-call]  # redis-py's
     master: WatchedMaster = sentinel.master_for(address.master, redis_class=WatchedMaster)
     master.watchers = sentinel.sentinels
     return master
@@ -146,7 +149,8 @@ def open_blocking_redis(settings: Settings) -> BlockingRedis:
     if not is_sentinel(settings):
         return BlockingRedis.from_url(redis_address(settings), **_patience(settings))
     address = SentinelAddress.of(redis_address(settings))
-    sentinel = BlockingSentinel(address.hosts, **_to_master(address, settings))  # type: ignore[no-untyped-call]  # redis-py's
+    to_master = _to_master(address, settings, BlockingRetry(NoBackoff(), 0))
+    sentinel = BlockingSentinel(address.hosts, **to_master)  # type: ignore[no-untyped-call]  # redis-py's
     master: BlockingRedis = sentinel.master_for(address.master)  # type: ignore[no-untyped-call]  # redis-py's
     return master
 
@@ -156,14 +160,16 @@ def _patience(settings: Settings) -> dict[str, Any]:
     return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "health_check_interval": 15}
 
 
-def _to_master(address: SentinelAddress, settings: Settings) -> dict[str, Any]:
+def _to_master(address: SentinelAddress, settings: Settings, once: Retry | BlockingRetry) -> dict[str, Any]:
     login = {"username": address.username, "password": address.password, "db": address.database}
-    return {"sentinel_kwargs": _to_sentinel(address, settings), **login, **_over_tls(address), **_patience(settings)}
+    to_sentinel = _to_sentinel(address, settings, once)
+    return {"sentinel_kwargs": to_sentinel, **login, **_over_tls(address), **_patience(settings)}
 
 
-def _to_sentinel(address: SentinelAddress, settings: Settings) -> dict[str, Any]:
+def _to_sentinel(address: SentinelAddress, settings: Settings, once: Retry | BlockingRetry) -> dict[str, Any]:
     seconds = settings.connect_timeout_seconds
-    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    # redis-py tries ten times more: minutes for one whose machine went with the master's, where the next could tell.
+    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": once}
     return {"password": address.sentinel_password, **_over_tls(address), **patience}
 
 
@@ -187,7 +193,8 @@ def broker_settings(settings: Settings) -> dict[str, Any]:
     """Return what of Celery's configuration follows from the address: the broker's URL, TLS, the master's name."""
     if is_sentinel(settings):
         address = SentinelAddress.of(redis_address(settings))
-        options = {"master_name": address.master, "sentinel_kwargs": _to_sentinel(address, settings)}
+        to_sentinel = _to_sentinel(address, settings, BlockingRetry(NoBackoff(), 0))
+        options = {"master_name": address.master, "sentinel_kwargs": to_sentinel}
         return {
             "broker_url": address.broker_url,
             "broker_use_ssl": address.tls or False,
