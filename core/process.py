@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.audit.configuration import record_settings
 from core.errors import MannaError
 from core.heartbeat import keep_beating
-from core.resources import Resources, open_resources
+from core.resources import Resources, open_resources, running
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ class Process:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
         self._thread.start()
-        self._context: AbstractAsyncContextManager[Resources] = open_resources(settings)
+        self._context: AbstractAsyncContextManager[Resources] = _alive(settings)
         try:
             self._resources: Resources = self._wait(self._context.__aenter__())
-            self._wait(record_settings(settings, self._resources.database))
-            self._heartbeat = asyncio.run_coroutine_threadsafe(keep_beating(self._resources.redis), self._loop)
         except BaseException:
             self._stop()
             raise
@@ -49,7 +48,6 @@ class Process:
     def close(self) -> None:
         """Close the resources in the loop that opened them, then the loop."""
         try:
-            self._heartbeat.cancel()
             self._wait(self._context.__aexit__(None, None, None), CLOSE_SECONDS)
         finally:
             self._stop()
@@ -61,6 +59,15 @@ class Process:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
         self._loop.close()
+
+
+@asynccontextmanager
+async def _alive(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the resources, put the settings on record and give a sign of life until the end."""
+    async with open_resources(settings) as resources:
+        await record_settings(settings, resources.database)
+        async with running(keep_beating(resources.redis)):
+            yield resources
 
 
 _opened: list[Process] = []

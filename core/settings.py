@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from core.errors import ConfigurationError
 
-REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
+REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://", "rediss-sentinel://")
 BROKER_SCHEMES = ("amqp://", "amqps://")
 SECURITY_FLAGS = (
     "FIELD_ENCRYPTION_ENABLED",
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     database_url: str = Field("postgresql://localhost/manna", repr=False)
     """PostgreSQL; any driver suffix, asyncpg is used. libpq's `sslmode`, `sslrootcert`, `sslcert`, `sslkey` count."""
     redis_url: str = Field("redis://localhost:6379/0", repr=False)
-    """Broker, leases and limits: `redis://`, `rediss://`, `sentinel://…?master=NAME`; a user alone takes a secret."""
+    """Broker, leases, limits: `redis[s]://`, `[rediss-]sentinel://…?master=NAME`; a user alone takes a secret."""
     broker_url: str = Field("", repr=False)
     """RabbitMQ for the messages in place of Redis: `amqp://`, `amqps://`; Redis keeps leases and limits."""
     secrets_provider: Annotated[tuple[str, ...], NoDecode] = ("env",)
@@ -229,7 +229,9 @@ class Settings(BaseSettings):
     @classmethod
     def _check_redis_url(cls, value: str) -> str:
         if not value.startswith(REDIS_SCHEMES):
-            raise ValueError("has an unknown scheme; accepted are redis://, rediss:// and sentinel://")
+            raise ValueError(
+                "has an unknown scheme; accepted are redis://, rediss://, sentinel:// and rediss-sentinel://"
+            )
         return value
 
     @field_validator("broker_url")

@@ -23,6 +23,7 @@ class Valkey:
     supervisor: Supervisor
     directory: Path
     durable: bool
+    name: str = NAME
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
@@ -33,21 +34,25 @@ class Valkey:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        data = self.directory / "valkey"
+        data = self.directory / self.name
         data.mkdir(mode=0o700, exist_ok=True)
         configuration = data / "valkey.conf"
         configuration.touch(mode=0o600)
         # In a file, since a command line is everybody's to read.
-        configuration.write_text(
+        configuration.write_text(self._configuration(data))
+        log = self.directory / f"{self.name}.log"
+        self.supervisor.start(self.name, [str(self._binary()), str(configuration)], log=log)
+        self.supervisor.wait_ready(self.name, self._answers)
+
+    def stop(self, with_signal: int | None = None) -> None:
+        """Stop the server; what it was told stays if it is durable."""
+        self.supervisor.stop(self.name, with_signal)
+
+    def _configuration(self, data: Path) -> str:
+        return (
             f'bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndir {data}\nsave ""\n'
             f"appendonly {'yes' if self.durable else 'no'}\ndatabases {DATABASES}\nmaxmemory-policy noeviction\n"
         )
-        self.supervisor.start(NAME, [str(self._binary()), str(configuration)], log=self.directory / "valkey.log")
-        self.supervisor.wait_ready(NAME, self._answers)
-
-    def stop(self) -> None:
-        """Stop the server; what it was told stays if it is durable."""
-        self.supervisor.stop(NAME)
 
     def _answers(self) -> bool:
         client = Redis.from_url(self.url, socket_timeout=2)

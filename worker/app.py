@@ -1,5 +1,6 @@
 """The Celery app. Start-up is a function; what a server loads is the line at the end."""
 
+import os
 import sys
 
 from celery import Celery
@@ -46,6 +47,9 @@ def make_app(settings: Settings) -> Celery:
 
 def load_app() -> Celery:
     """Return the app of this process, or end it with one line that says what is wrong."""
+    # Celery's command takes our BROKER_URL for its own `--broker` as well, whole and before our settings: one with
+    # `?ca_certs=` would end it.
+    os.environ.pop("CELERY_BROKER_URL", None)
     try:
         return make_app(load_settings())
     except MannaError as error:

@@ -29,7 +29,7 @@ WATCHED = (
     "audit_alert_webhook_url",
     "audit_retention_days",
 )
-ADDRESSES = ("database_url", "redis_url")
+ADDRESSES = ("database_url", "redis_url", "broker_url")
 
 
 async def record_settings(settings: Settings, database: Database) -> None:

@@ -16,6 +16,7 @@ from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # the same
 from kombu.exceptions import OperationalError
 
 from core.broker.messages import Queue
+from core.connection_failure import failure_of
 from core.errors import ConfigurationError, UnavailableError
 from core.settings import BROKER_TLS_RISK, Settings
 
@@ -89,7 +90,7 @@ async def ping_broker(settings: Settings) -> None:
     except (AMQPError, OperationalError, OSError) as error:
         parts = urlsplit(settings.broker_url)
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        raise UnavailableError(f"RabbitMQ at {where} is not reachable: {type(error).__name__}") from None
+        raise UnavailableError(f"RabbitMQ at {where} is not reachable: {failure_of(error)}") from None
 
 
 async def read_depths(settings: Settings) -> dict[Queue, int]:

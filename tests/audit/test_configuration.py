@@ -55,3 +55,10 @@ async def test_several_sentinels_are_an_address_and_their_password_is_no_news(re
     await start(resources, redis_url=sentinels.format("c", "d"))
     await start(resources, redis_url=sentinels.replace("host2", "host3").format("c", "d"))
     assert [row[0] for row in await ask(resources, RECORDED)][1:] == ["redis_url"]
+
+
+async def test_another_broker_is_news_and_its_password_is_none(resources):
+    await start(resources)
+    for address in ("amqps://manna:a@rabbit/manna", "amqps://manna:b@rabbit/manna"):
+        await start(resources, broker_url=address)
+    assert [row[0] for row in await ask(resources, RECORDED)][1:] == ["broker_url"]

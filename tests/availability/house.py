@@ -13,7 +13,6 @@ import asyncpg
 from devstack.compare import compare
 from devstack.postgres import Postgres
 from devstack.stack import CELERY
-from devstack.valkey import Valkey
 from tests.conftest import ROOT
 from tests.faults.conftest import COMMITS, Stage
 
@@ -29,22 +28,22 @@ PATIENCE_SECONDS = TTL_SECONDS + 10 + 48
 class House(Stage):
     """The processes and servers of one test; each ends with it."""
 
-    def __init__(self, supervisor, logs) -> None:
+    def __init__(self, supervisor, logs, redis) -> None:
         super().__init__(supervisor, logs, None, "")
         self.postgres = Postgres(supervisor, logs, durable=True)
         self.told_to_end = set()
-        self.valkey = Valkey(supervisor, logs, durable=True)
+        self.redis = redis
 
     async def open(self, given):
         """Start the servers and the simulated bank, and migrate; `given` takes the environment."""
-        self.valkey.start()
+        self.redis.start()
         self.postgres.prepare()
         self.postgres.start()
         self.postgres.create_database()
         said = self.start("simulator", [sys.executable, "-m", "simulator"], "listening")
         self.simulator = re.search(r"http://\S+", said)[0]
         given("DATABASE_URL", self.postgres.url)
-        given("REDIS_URL", self.valkey.url)
+        given("REDIS_URL", self.redis.url)
         given("PLAID_BASE_URL", self.simulator)
         given("SYNC_LOCK_TTL_SECONDS", str(TTL_SECONDS))
         given("SYNC_DISPATCH_SECONDS", "0.5")

@@ -16,9 +16,10 @@ USER = "manna"
 class RabbitMq:
     """A server with its data; `url` stays the same over stop and start."""
 
-    def __init__(self, supervisor, user=USER) -> None:
+    def __init__(self, supervisor, user=USER, certificate=None) -> None:
         self.supervisor = supervisor
         self.user = user
+        self.certificate = certificate
         self.directory = make_directory()
         self.password = secrets.token_urlsafe(24)
         self.port, self._mapper_port, self._inner_port = free_port(), free_port(), free_port()
@@ -26,11 +27,17 @@ class RabbitMq:
 
     @property
     def url(self):
-        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}//"
+        scheme = "amqps" if self.certificate else "amqp"
+        return f"{scheme}://{self.user}:{self.password}@127.0.0.1:{self.port}//"
 
     def prepare(self):
         """Write its configuration and start the port mapper, which Erlang would leave running otherwise."""
-        lines = {"default_user": self.user, "default_pass": self.password, "loopback_users": "none"}
+        lines = {
+            "default_user": self.user,
+            "default_pass": self.password,
+            "loopback_users": "none",
+            **(self._over_tls() if self.certificate else {"listeners.tcp.local": f"127.0.0.1:{self.port}"}),
+        }
         self._write("rabbitmq.conf", "".join(f"{name} = {value}\n" for name, value in lines.items()))
         self._write("plugins", "[].\n")
         if user := server_user():
@@ -44,8 +51,6 @@ class RabbitMq:
         places = {name: str(self.directory / name.lower()) for name in ("MNESIA_BASE", "LOG_BASE", "PID_FILE")}
         told = {
             "NODENAME": f"manna{self.port}@localhost",
-            "NODE_IP_ADDRESS": "127.0.0.1",
-            "NODE_PORT": str(self.port),
             "DIST_PORT": str(self._inner_port),
             "CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
             "ENABLED_PLUGINS_FILE": str(self.directory / "plugins"),
@@ -80,6 +85,14 @@ class RabbitMq:
     def stop(self):
         """Stop the server; what it was told stays."""
         self.supervisor.stop("rabbitmq")
+
+    def _over_tls(self):
+        files = {}
+        for name, suffix in (("certfile", ".pem"), ("keyfile", ".key")):
+            self._write(f"server{suffix}", self.certificate.with_suffix(suffix).read_text())
+            files[f"ssl_options.{name}"] = self.directory / f"server{suffix}"
+        # Nothing in the clear beside it.
+        return {"listeners.tcp": "none", "listeners.ssl.local": f"127.0.0.1:{self.port}", **files}
 
     def _write(self, name, text):
         file = self.directory / name

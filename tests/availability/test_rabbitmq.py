@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import contextmanager
 
 import pytest
 from kombu import Connection
@@ -17,6 +18,8 @@ from devstack.places import free_port
 from devstack.processes import open_supervisor
 from devstack.stack import SYNC_QUEUES
 from tests.availability.rabbitmq import RabbitMq
+from tests.availability.start import last_word_of_a_worker
+from tests.database.conftest import HOST
 from tests.docs.ledger import blocks_of
 from worker.app import make_app
 
@@ -24,12 +27,18 @@ pytestmark = pytest.mark.extras("rabbitmq-server")
 CHANGES = {"added": 5, "modified": 3, "removed": 2}
 
 
-@pytest.fixture
-def rabbitmq(settings, monkeypatch):
+@contextmanager
+def started(**given):
     with open_supervisor() as supervisor:
-        server = RabbitMq(supervisor)
+        server = RabbitMq(supervisor, **given)
         server.prepare()
         server.start()
+        yield server
+
+
+@pytest.fixture
+def rabbitmq(settings, monkeypatch):
+    with started() as server:
         monkeypatch.setenv("BROKER_URL", server.url)
         yield server
 
@@ -81,15 +90,41 @@ async def test_a_publisher_lives_through_a_restart_and_what_waits_is_counted(rab
 def test_the_how_to_s_user_may_work():
     """What the page types on the broker's machine, and then a queue declared by the user that it made."""
     (block,) = blocks_of("tests/availability/test_rabbitmq.py::test_the_how_to_s_user_may_work")
-    with open_supervisor() as supervisor:
-        server = RabbitMq(supervisor, user="administrator")
-        server.prepare()
-        server.start()
+    with started(user="administrator") as server:
         for line in block.lines:
             server.control(line, given="a-password-of-ours\n")
         url = f"amqp://manna:a-password-of-ours@127.0.0.1:{server.port}/manna"
         with Connection(url) as connection, connection.channel() as channel:
             assert channel.queue_declare(queue="sync.webhook", durable=True).message_count == 0
+
+
+async def test_an_item_syncs_over_tls(authority, settings, stage, monkeypatch):
+    with started(certificate=authority.issue("rabbitmq", HOST)) as server:
+        monkeypatch.setenv("BROKER_URL", f"{server.url}?ca_certs={authority.file}")
+        stage.start_worker("sync")
+        stage.start_beat()
+        await stage.link()
+        await stage.until("SELECT version = 1 FROM plaid_items")
+        await stage.assert_whole(commits=1)
+        assert set((await read_depths(load_settings())).values()) == {0}
+        stage.supervisor.stop("beat")
+        stage.supervisor.stop("sync")
+
+
+BAD = {
+    "wrong host": ("rabbitmq.example", "IP address mismatch, certificate is not valid for '127.0.0.1'"),
+    "wrong authority": (HOST, "unable to get local issuer certificate"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_certificate_is_refused_in_one_line(authority, stranger, settings, monkeypatch, kind):
+    host, reason = BAD[kind]
+    issuer = stranger if kind == "wrong authority" else authority
+    with started(certificate=issuer.issue("rabbitmq-bad", host)) as server:
+        monkeypatch.setenv("BROKER_URL", f"{server.url}?ca_certs={authority.file}")
+        where = f"RabbitMQ at amqps://127.0.0.1:{server.port}//"
+        assert last_word_of_a_worker() == f"manna: {where} is not reachable: certificate verify failed: {reason}"
 
 
 async def test_a_broker_that_is_away_is_one_line_without_its_password(settings, monkeypatch):

@@ -32,8 +32,8 @@ async def beat_is_killed(house):
 
 
 async def redis_restarts(house):
-    house.valkey.stop()
-    house.valkey.start()
+    house.redis.stop()
+    house.redis.start()
 
 
 async def postgresql_restarts(house):

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from core.broker.transport import celery_settings
 from core.errors import ConfigurationError
-from core.redis_connection import SentinelAddress, broker_settings, open_redis, ping_redis
+from core.redis_connection import SentinelAddress, broker_settings, open_blocking_redis, open_redis, ping_redis
 from core.settings import load_settings
 from devstack.places import answers, free_port, make_directory
 from devstack.processes import open_supervisor
@@ -150,3 +150,25 @@ async def test_the_sentinel_tells_both_libraries_where_the_master_is(sentinel_ur
     await asyncio.to_thread(publish, settings)
     assert await redis.llen("maintenance") == 1
     await redis.aclose()
+
+
+async def test_a_sentinel_that_is_gone_is_asked_once_before_the_next(sentinel_url):
+    asked = []
+
+    async def hang_up(_, writer):
+        asked.append(writer)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, HOST, 0) as gone:
+        port = gone.sockets[0].getsockname()[1]
+        settings = load_settings(redis_url=sentinel_url.replace(f"@{HOST}:", f"@{HOST}:{port},{HOST}:"))
+        redis = open_redis(settings)
+        await ping_redis(redis, settings)
+        await redis.aclose()
+        assert len(asked) == 1
+        with open_blocking_redis(settings) as blocking:
+            await asyncio.to_thread(blocking.ping)
+        assert len(asked) == 2
+        # kombu has two pools.
+        await asyncio.to_thread(publish, settings)
+        assert len(asked) == 4

@@ -53,7 +53,8 @@ LEDGER: dict[str, dict[str, tuple[str, ...]]] = {
         "[pgbouncer]": ("tests/docs/test_settings_blocks.py::test_pgbouncer_takes_the_example",),
         "DATABASE_URL=postgresql://manna_writer@pgbouncer.example:6432/manna"
         "?sslmode=verify-full&sslrootcert=/etc/manna/ca.pem": (SETTINGS,),
-        "REDIS_URL=sentinel://:password@sentinel1:26379,sentinel2:26379,sentinel3:26379/0?master=mymaster": (SETTINGS,),
+        "REDIS_URL=rediss-sentinel://:password@sentinel1:26379,sentinel2:26379,sentinel3:26379/0"
+        "?master=mymaster&ssl_ca_certs=/etc/manna/ca.pem": (SETTINGS,),
     },
     "docs/how-to/scale.md": {
         "celery -A worker worker -Q sync.webhook,sync.scheduled,sync.backfill,sync.replay,maintenance -n sync2@%h": (

@@ -17,7 +17,6 @@ from tests.docs.ledger import SETTINGS, blocks_of
 KNOWN = {variable_name(name) for name in Settings.model_fields}
 # Read by OpenTelemetry's SDK, and by the file provider of secrets.
 OF_OTHERS = {"OTEL_EXPORTER_OTLP_ENDPOINT", "SECRETS_DIRECTORY"}
-SENTINEL = "sentinel://"
 
 
 @pytest.mark.parametrize("block", blocks_of(SETTINGS), ids=lambda block: f"{block.page}-{block.first_line[:30]}")
@@ -30,9 +29,6 @@ async def test_production_starts_with_what_a_page_sets(block, settings, monkeypa
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value.replace("/etc/manna/ca.pem", str(authority)))
-    # The page on Sentinel says so itself.
-    if given.get("REDIS_URL", "").startswith(SENTINEL):
-        monkeypatch.setenv("MANNA_ACCEPT_RISK", "REDIS_TLS")
     monkeypatch.setenv("MANNA_ENVIRONMENT", "production")
     loaded = load_settings()
     if "DATABASE_URL" in given:

@@ -255,7 +255,7 @@ def test_settings_that_cannot_be_read_are_one_finding(settings, monkeypatch, cap
     assert validate_security.main(["--json"]) == 1
     found = {row["name"]: row["found"] for row in json.loads(capsys.readouterr().out)}
     assert found["settings.readable"] == (
-        "REDIS_URL has an unknown scheme; accepted are redis://, rediss:// and sentinel://"
+        "REDIS_URL has an unknown scheme; accepted are redis://, rediss://, sentinel:// and rediss-sentinel://"
     )
 
 
