@@ -232,7 +232,7 @@ async def test_an_item_that_syncs_or_does_not_exist_is_left_alone(resources, ite
 
 def test_the_answer_does_not_show_its_token():
     assert "access" not in repr(module.Replaced("access-sandbox-1"))
-    assert "access" not in repr(module.OpenRotation(uuid4(), uuid4(), ACTOR, "access-sandbox-1"))
+    assert "access" not in repr(module.OpenRotation(uuid4(), uuid4(), ACTOR, "access-sandbox-1", "sealed:access"))
 
 
 async def test_an_item_removed_under_a_sync_with_an_open_rotation_has_its_run_closed(resources, item_id):
@@ -246,3 +246,45 @@ async def test_an_item_removed_under_a_sync_with_an_open_rotation_has_its_run_cl
     assert outcome.error_code == "ITEM_NOT_FOUND"
     async with resources.database.transaction() as session:
         assert (await session.scalars(select(SyncRun.status))).all() == [RunStatus.FAILED]
+
+
+async def test_a_sync_under_which_the_token_was_replaced_comes_again_with_the_new_one(resources, item_id):
+    class Replacing:
+        async def transactions_sync(self, *asked):
+            # The sync stood still for longer than its lease lasts.
+            await resources.redis.flushdb()
+            await rotate_access_token(resources, item_id, ACTOR)
+            return await resources.plaid.transactions_sync(*asked)
+
+    outcome = await sync_item(replace(resources, plaid=Replacing()), item_id, SyncTrigger.SCHEDULED)
+    assert outcome.error_code == "ACCESS_TOKEN_REPLACED"
+    assert (await state(resources, item_id))[1:] == ("active", "ACCESS_TOKEN_REPLACED", ["done"])
+    assert (await last_run(resources, item_id))[0] == "succeeded"
+
+
+async def test_of_two_rotations_beside_each_other_none_gives_up_what_the_other_stored(
+    resources, item_id, linked, simulator
+):
+    slow = await module._begin(resources, item_id, ACTOR)
+    # It has not asked yet, and its lease is gone: for whoever looks nothing has happened.
+    await settle_token_rotation(resources, item_id, ACTOR)
+    quick = await module._begin(resources, item_id, ACTOR)
+    new = simulator.ask(INVALIDATE, linked).json()["new_access_token"]
+    await module._store(resources, slow, module._sealed(item_id, new))
+    with pytest.raises(RetryLaterError, match="ACCESS_TOKEN_REPLACED"):
+        await module._replace(resources, quick)
+    await settle_token_rotation(resources, item_id, ACTOR)
+    assert await state(resources, item_id) == (new, "active", None, ["done", "failed"])
+
+
+async def test_an_item_that_was_taken_for_gone_meanwhile_lives_on_with_its_new_token(
+    resources, item_id, linked, simulator
+):
+    slow = await module._begin(resources, item_id, ACTOR)
+    await settle_token_rotation(resources, item_id, ACTOR)
+    new = simulator.ask(INVALIDATE, linked).json()["new_access_token"]
+    assert (await last_run(resources, item_id))[1] == "ITEM_NOT_FOUND"
+    assert (await state(resources, item_id))[1] == "revoked"
+    await module._store(resources, slow, module._sealed(item_id, new))
+    assert await state(resources, item_id) == (new, "active", None, ["done"])
+    assert (await last_run(resources, item_id))[0] == "succeeded"
