@@ -84,8 +84,8 @@ async def settle(resources: Resources, rotation: OpenRotation | None) -> bool:
     """Close an open rotation, if it can be told how it ended; tell whether a new token was stored.
 
     Raises:
-        RetryLaterError: it cannot be told yet.
         UserMustActError: it happened, and nobody has the new token.
+        SyncError: it cannot be told yet.
     """
     if rotation is None:
         return False
@@ -93,12 +93,13 @@ async def settle(resources: Resources, rotation: OpenRotation | None) -> bool:
         return True
     try:
         await resources.plaid.post(LOOK, {"access_token": rotation.token})
-    except RetryLaterError:
-        raise
     except SyncError as error:
         if error.error_code in OLD_TOKEN_IS_DEAD:
             await _lost(resources, rotation)
             raise UserMustActError(LOST, request_id=error.request_id) from None
+        if error.error_type != "ITEM_ERROR":
+            # Of us, such as keys that Plaid refuses: it says nothing about the token.
+            raise
         # Any other answer is about an Item that the old token still names.
     async with resources.database.transaction() as session:
         await _finish(session, rotation, TokenRotationStatus.FAILED)
