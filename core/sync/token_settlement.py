@@ -47,6 +47,9 @@ async def explained(resources: Resources, item_id: UUID, error: SyncError) -> Sy
         return error
     try:
         rotation = await open_intent(resources, item_id, SYSTEM)
+        if rotation is None and await _was_lost(resources, item_id):
+            # Its user has logged in again, or so it was said: that brings no token back.
+            return UserMustActError(LOST, request_id=error.request_id)
         stored = await settle(resources, rotation)
     except SyncError as told:
         return told
@@ -170,6 +173,14 @@ async def _stored_parked(resources: Resources, rotation: OpenRotation) -> bool:
     await commit_token(resources, rotation, parked if isinstance(parked, str) else parked.decode())
     await resources.redis.delete(parked_key(rotation))
     return True
+
+
+async def _was_lost(resources: Resources, item_id: UUID) -> bool:
+    last = (
+        select(TokenRotation.status).where(TokenRotation.item_id == item_id).order_by(TokenRotation.started_at.desc())
+    )
+    async with resources.database.connection() as connection:
+        return (await connection.execute(last.limit(1))).scalar() is TokenRotationStatus.LOST
 
 
 async def _lost(resources: Resources, rotation: OpenRotation) -> None:

@@ -146,17 +146,18 @@ class Fleet(World):
         others = [one for one in self.working if one.item_id == message[0] and one.era == self.era]
         outcome = await self.work(message)
         assert not others or outcome is None or outcome.error_code in LEFT_ALONE, "two workers were at one Item"
+        return outcome
 
     async def beat(self):
         """Let beat tick."""
         self.queue += await self.tick()
 
     async def hold(self, message, **where):
-        """Begin what a message asks for, and let it be held at the bank, if it comes so far."""
-        await self.begin_held(self.work(message), message[0], **where)
+        """Begin what a message asks for, and let it be held at the bank; tell whether it came so far."""
+        return await self.begin_held(self.work(message), message[0], **where)
 
     async def begin_held(self, doing, whose, **where):
-        """Begin something, and let it be held at the bank, if it comes so far."""
+        """Begin something, and let it be held at the bank; tell whether it came so far."""
         fault_id = int((await self.control("faults", kind="hold", **where))["fault_id"])
         worker = asyncio.create_task(doing)
         held = asyncio.create_task(self.control("held", fault_id=fault_id))
@@ -168,11 +169,13 @@ class Fleet(World):
         await asyncio.wait({held})
         if worker.done():
             worker.result()
+            return False
+        return True
 
     async def go_on(self, one, how):
         """Let a held worker go on, or have its connection cut."""
         await self.control("release", fault_id=one.fault_id, how=how)
-        await one.worker
+        return await one.worker
 
     async def cancel(self, one):
         """Stop a worker as a warm shutdown does when its time is over."""

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.machine.tokens import Tokens
+from tests.machine.meetings import Meetings
 
 # One Item has most of the troubles, so that they meet.
 WHICH = st.sampled_from([0, 0, 0, 1])
@@ -38,11 +38,27 @@ FAULTS = st.sampled_from(
     ]
 )
 
+DURING_A_SYNC = st.sampled_from(
+    ["it_changes", "a_rival_commits", "it_is_removed", "its_user_takes_it_back", "its_token_is_replaced"]
+)
+DURING_A_ROTATION = st.sampled_from(
+    [
+        "it_is_removed",
+        "it_is_removed_without_its_lease",
+        "its_user_takes_it_back",
+        "its_token_is_replaced",
+        "it_is_synced_without_its_lease",
+    ]
+)
+PHASE = st.sampled_from(["request", "response"])
+PAGE = st.sampled_from(["first", "middle"])
+REMOVALS = 3
+
 
 class Machine(RuleBasedStateMachine):
     """One run of the machine, from an empty fleet to its end."""
 
-    fleet: Tokens
+    fleet: Meetings
     runner: asyncio.Runner
     begun = 0
 
@@ -71,6 +87,9 @@ class Machine(RuleBasedStateMachine):
 
     def has_room(self):
         return len(self.fleet.working) < 3
+
+    def may_remove(self):
+        return len(self.fleet.former) < REMOVALS
 
     def is_working(self):
         return bool(self.fleet.working)
@@ -123,7 +142,7 @@ class Machine(RuleBasedStateMachine):
         self.run(self.fleet.work(self.take(place), leased=False))
 
     @precondition(lambda self: self.is_queued() and self.has_room())
-    @rule(place=PLACE, phase=st.sampled_from(["request", "response"]), page=st.sampled_from(["first", "middle"]))
+    @rule(place=PLACE, phase=PHASE, page=PAGE)
     def hold(self, place, phase, page):
         self.run(self.fleet.hold(self.take(place), phase=phase, page=page))
 
@@ -175,11 +194,21 @@ class Machine(RuleBasedStateMachine):
         self.run(self.fleet.rotate(self.fleet.items[which], step))
 
     @precondition(has_room)
-    @rule(which=WHICH, phase=st.sampled_from(["request", "response"]))
+    @rule(which=WHICH, phase=PHASE)
     def hold_a_rotation(self, which, phase):
         self.run(self.fleet.hold_rotation(self.fleet.items[which], phase))
 
-    @precondition(lambda self: len(self.fleet.former) < 2)
+    @precondition(lambda self: self.has_room() and self.may_remove())
+    @rule(which=WHICH, what=DURING_A_SYNC, phase=PHASE, page=PAGE)
+    def during_a_sync(self, which, what, phase, page):
+        self.run(self.fleet.during_a_sync(which, what, phase=phase, page=page))
+
+    @precondition(lambda self: self.has_room() and self.may_remove())
+    @rule(which=WHICH, what=DURING_A_ROTATION, phase=PHASE)
+    def during_a_rotation(self, which, what, phase):
+        self.run(self.fleet.during_a_rotation(which, what, phase))
+
+    @precondition(may_remove)
     @rule(which=WHICH, by_its_user=st.booleans())
     def remove(self, which, by_its_user):
         self.run(self.fleet.remove(which, by_its_user=by_its_user))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tenacity import wait_none
 
 from core.resources import open_resources
+from tests.machine.meetings import Meetings
 from tests.machine.rules import Machine
-from tests.machine.tokens import Tokens
 from tests.simulator.conftest import running
 
 STEPS = 30
@@ -46,7 +47,7 @@ def open_machine(settings, monkeypatch, log):
         small = settings.model_copy(update={"plaid_base_url": url, "sync_page_size": 5})
         resources = runner.run(stack.enter_async_context(open_resources(small)))
         http = runner.run(stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60)))
-        Machine.runner, Machine.fleet = runner, Tokens(resources, http)
+        Machine.runner, Machine.fleet = runner, Meetings(resources, http)
         yield Machine
         runner.run(Machine.fleet.end())
         runner.run(stack.aclose())
@@ -75,7 +76,7 @@ def search(machine, examples, number):
             try:
                 return super().run(doing)
             except AssertionError as error:
-                raise FoundError(str(error)) from error
+                raise FoundError(_words(error)) from error
 
     begun = time.monotonic()
     try:
@@ -83,3 +84,8 @@ def search(machine, examples, number):
     except FoundError as error:
         return Found(Searched.begun, str(error), time.monotonic() - begun)
     return None
+
+
+def _words(error):
+    """Return what an assertion says, or how it is written if it says nothing."""
+    return str(error).partition("\n")[0] or traceback.extract_tb(error.__traceback__)[-1].line

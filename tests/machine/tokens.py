@@ -68,17 +68,17 @@ class Tokens(OddAnswers):
             await rotate_access_token(resources, item.id, ACTOR)
 
     async def hold_rotation(self, item, phase):
-        """Begin to replace a token, and let it be held at the bank."""
+        """Begin to replace a token, and let it be held at the bank; tell whether it came so far."""
         await self.control("faults/clear")
         where = {"phase": phase, "path": INVALIDATE, "item_id": item.plaid_item_id}
-        await self.begin_held(self.replace_token(item), item.id, **where)
+        return await self.begin_held(self.replace_token(item), item.id, **where)
 
     async def go_on(self, one, how):
         """Let a held worker go on, or have its connection cut: whatever it was told is lost then."""
         if how == "cut":
             self.trouble()
             self.may_be_lost |= {one.item_id} if one.is_rotation else set()
-        await super().go_on(one, how)
+        return await super().go_on(one, how)
 
     async def fault(self, item, kind, **fields):
         """Set a fault for one Item; it strikes whatever a rotation under way does next."""

@@ -8,10 +8,18 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from core.errors import ItemIsGoneError, LockNotAcquiredError, NotFoundError, RetryLaterError, UserMustActError
+from core.errors import (
+    ClientRefusedError,
+    ItemIsGoneError,
+    LockNotAcquiredError,
+    NotFoundError,
+    RetryLaterError,
+    UserMustActError,
+)
 from core.items import token_rotation as module
 from core.items.registration import NewItem, register_items
 from core.items.removal import remove_item
+from core.items.sync_request import request_sync
 from core.items.token_rotation import rotate_access_token, settle_token_rotation
 from core.models import AuditOutbox, PlaidItem, RunStatus, SyncRun, SyncTrigger, TokenRotation
 from core.resources import open_resources
@@ -288,3 +296,26 @@ async def test_an_item_that_was_taken_for_gone_meanwhile_lives_on_with_its_new_t
     await module._store(resources, slow, module._sealed(item_id, new))
     assert await state(resources, item_id) == (new, "active", None, ["done"])
     assert (await last_run(resources, item_id))[0] == "succeeded"
+
+
+async def test_a_lost_token_stays_lost_whatever_its_user_is_said_to_have_done(resources, item_id, linked, simulator):
+    await module._begin(resources, item_id, ACTOR)
+    simulator.ask(INVALIDATE, linked)
+    assert (await last_run(resources, item_id))[1] == "ACCESS_TOKEN_LOST"
+    await request_sync(resources, item_id, ACTOR, repaired=True)
+    assert (await state(resources, item_id))[1] == "active"
+    assert await last_run(resources, item_id) == ("failed", "ACCESS_TOKEN_LOST", None)
+    assert (await state(resources, item_id))[1:] == ("needs_reauth", "ACCESS_TOKEN_LOST", ["lost"])
+
+
+async def test_keys_that_plaid_refuses_settle_nothing(resources, item_id, linked, simulator):
+    await module._begin(resources, item_id, ACTOR)
+    simulator.ask(INVALIDATE, linked)
+    refused = {"kind": "error", "path": "/item/get", "error_code": "INVALID_API_KEYS", "times": None}
+    fault = simulator.control("faults", **refused)["fault_id"]
+    with pytest.raises(ClientRefusedError):
+        await settle_token_rotation(resources, item_id, ACTOR)
+    assert (await state(resources, item_id))[3] == ["started"]
+    simulator.control("faults/clear", fault_ids=[fault])
+    with pytest.raises(UserMustActError, match="ACCESS_TOKEN_LOST"):
+        await settle_token_rotation(resources, item_id, ACTOR)
