@@ -10,6 +10,8 @@ class Meetings(Tokens):
     async def during_a_sync(self, which, what, **where):
         """Let a sync stand still at the bank, let something else happen to its Item, and let it go on."""
         item = self.items[which]
+        # So that its pages say something.
+        await self.evolve(item, added=3, modified=3)
         if await self.hold((item.id, SyncTrigger.MANUAL), **where):
             held = self.working[-1]
             is_noticed = await getattr(self, what)(which)
@@ -40,8 +42,10 @@ class Meetings(Tokens):
         """The bank has more to say, and a second holder of the lease brings it."""
         item = self.items[which]
         self.trouble()
-        await self.evolve(item, added=2, modified=2, removed=2)
+        await self.evolve(item, modified=4, removed=4, posted=4)
         await self.work((item.id, SyncTrigger.MANUAL), leased=False)
+        # From here on they may not go back.
+        await self.look()
 
     async def it_is_removed(self, which):
         """Somebody removes it, and the bank is asked to forget it."""
