@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 def claim_due(
     table: type[ItemRemoval] | type[WebhookRegistration], settings: Settings, *is_open: ColumnElement[bool]
-) -> ReturningUpdate[UUID, int, datetime]:
+) -> ReturningUpdate[UUID, int]:
     """Return the statement that claims up to twenty rows whose next attempt is due, by moving it behind this one's end.
 
-    It gives each row's Item, its attempts with this one, and the moment of the claim by the database's clock. Rows that
-    somebody else is claiming are stepped over; a worker that dies delays its rows, nothing else.
+    It gives each row's Item and its attempts with this one. Rows that somebody else is claiming are stepped over; a
+    worker that dies delays its rows, nothing else.
     """
     due = select(table.item_id).where(table.next_attempt_at <= func.now(), *is_open).order_by(table.next_attempt_at)
     # An array is read once; joined as a table the rows could be looked for again, beyond the limit.
@@ -38,7 +38,7 @@ def claim_due(
     hold = func.now() + timedelta(seconds=settings.plaid_timeout_seconds * 3 + 60)
     values = {"next_attempt_at": hold, "attempts": table.attempts + 1}
     claim = update(table).where(table.item_id == any_(claimed)).values(values)
-    return claim.returning(table.item_id, table.attempts, func.now())
+    return claim.returning(table.item_id, table.attempts)
 
 
 async def try_each(attempt: Callable[[T], Awaitable[bool]], claimed: Iterable[T]) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -12,14 +12,24 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
+from core.audit.outbox import SYSTEM
 from core.broker.messages import RevokeItems
-from core.errors import EncryptionError, ItemIsGoneError, NotFoundError, OperatorMustActError, SyncError
+from core.errors import (
+    EncryptionError,
+    ItemIsGoneError,
+    LockNotAcquiredError,
+    NotFoundError,
+    OperatorMustActError,
+    RetryLaterError,
+    SyncError,
+    UserMustActError,
+)
 from core.items.attempts import claim_due, pause_seconds, try_each
-from core.locking.redis_lock import held_names, item_lease
-from core.models import ItemRemoval, ItemStatus, PlaidItem, TokenRotation, TokenRotationStatus
+from core.models import ItemRemoval, ItemStatus, PlaidItem
 from core.plaid.endpoints import remove_item as remove_at_plaid
 from core.resources import Resources
 from core.sync.journal import forget_pages
+from core.sync.token_settlement import REPLACED, open_intent, sealed_token, settle
 
 log = structlog.get_logger()
 
@@ -29,12 +39,12 @@ ALREADY_GONE = frozenset({"ITEM_NOT_FOUND", "INVALID_ACCESS_TOKEN"})
 
 @dataclass(frozen=True, slots=True)
 class DueRemoval:
-    """A removal that is claimed, at `claimed_at` of the database's clock, by moving its next attempt."""
+    """A removal that is claimed by moving its next attempt, with the token as it was then: in clear, and as stored."""
 
     item_id: UUID
     attempts: int
-    claimed_at: datetime
     access_token: str | None = field(repr=False)
+    sealed: str = field(repr=False)
 
 
 async def remove_item(resources: Resources, item_id: UUID, actor: str) -> None:
@@ -93,10 +103,10 @@ async def _claim(resources: Resources) -> list[DueRemoval]:
     claim = claim_due(ItemRemoval, resources.settings, ItemRemoval.removed_at.is_(None))
     async with resources.database.transaction() as session:
         rows = (await session.execute(claim)).all()
-        return [DueRemoval(*row, await _reveal(session, row.item_id)) for row in rows]
+        return [DueRemoval(*row, *await _reveal(session, row.item_id)) for row in rows]
 
 
-async def _reveal(session: AsyncSession, item_id: UUID) -> str | None:
+async def _reveal(session: AsyncSession, item_id: UUID) -> tuple[str | None, str]:
     await log_audit_event(
         AuditEventType.TOKEN_DECRYPTED,
         "An access token is decrypted for a removal",
@@ -106,9 +116,9 @@ async def _reveal(session: AsyncSession, item_id: UUID) -> str | None:
     )
     item = await session.get_one(PlaidItem, item_id)
     try:
-        return item.plaid_access_token
+        return item.plaid_access_token, sealed_token(item)
     except EncryptionError:
-        return None
+        return None, sealed_token(item)
 
 
 async def _revoke(resources: Resources, removal: DueRemoval) -> bool:
@@ -117,39 +127,53 @@ async def _revoke(resources: Resources, removal: DueRemoval) -> bool:
             raise OperatorMustActError("DECRYPTION_FAILED")
         await remove_at_plaid(resources.plaid, removal.access_token)
     except SyncError as error:
-        is_gone = isinstance(error, ItemIsGoneError) or error.error_code in ALREADY_GONE
-        if not is_gone or await _is_replaced(resources, removal):
-            await _postpone(resources, removal, error)
-            return False
-    await _close(resources, removal)
+        told: SyncError | None = error
+        if isinstance(error, ItemIsGoneError) or error.error_code in ALREADY_GONE:
+            told = await _close_dead(resources, removal, error)
+        if told is not None:
+            await _postpone(resources, removal, told)
+        return told is None
+    async with resources.database.transaction() as session:
+        await _close(session, await _locked(session, removal))
     return True
 
 
-async def _is_replaced(resources: Resources, removal: DueRemoval) -> bool:
-    """Tell whether the token is dead because a rotation has put another in its place, or is about to.
+async def _close_dead(resources: Resources, removal: DueRemoval, error: SyncError) -> SyncError | None:
+    """Close the removal of an Item whose token is dead; return why not, if another token lives or may yet.
 
-    Then the Item lives on at Plaid, and the new token is the only one that can end it. A rotation holds the lease.
+    A rotation that put another in its place leaves the Item alive at Plaid, and the new token is the only one that can
+    end it. While it is under way it holds the Item's lease; what a crash left of it is settled here.
     """
-    if await held_names(resources.redis, [item_lease(removal.item_id)]):
-        return True
-    since = (TokenRotation.status == TokenRotationStatus.DONE, TokenRotation.finished_at >= removal.claimed_at)
-    async with resources.database.connection() as connection:
-        replaced = select(TokenRotation.id).where(TokenRotation.item_id == removal.item_id, *since)
-        return (await connection.execute(replaced)).first() is not None
-
-
-async def _close(resources: Resources, removal: DueRemoval) -> None:
+    try:
+        async with resources.lease(removal.item_id):
+            await settle(resources, await open_intent(resources, removal.item_id, SYSTEM, any_status=True))
+    except LockNotAcquiredError:
+        return error
+    except UserMustActError:
+        # Its new token is lost: nobody has one that lives, and nothing could be tried again.
+        log.warning("removal_without_token", item_id=str(removal.item_id), error_code=error.error_code)
+    except SyncError as unsettled:
+        return unsettled
     async with resources.database.transaction() as session:
-        # Dead at Plaid; here it is overwritten as well, so that no backup from now on holds it.
-        (await session.get_one(PlaidItem, removal.item_id)).plaid_access_token = ""
-        done = update(ItemRemoval).where(ItemRemoval.item_id == removal.item_id, ItemRemoval.removed_at.is_(None))
-        await session.execute(done.values(removed_at=func.now(), error_code=None))
-        await log_audit_event(
-            AuditEventType.ITEM_REMOVED,
-            "Plaid has forgotten an Item",
-            session=session,
-            resource=f"item:{removal.item_id}",
-        )
+        item = await _locked(session, removal)
+        if sealed_token(item) != removal.sealed:
+            return RetryLaterError(REPLACED, request_id=error.request_id)
+        await _close(session, item)
+    return None
+
+
+async def _locked(session: AsyncSession, removal: DueRemoval) -> PlaidItem:
+    return await session.get_one(PlaidItem, removal.item_id, with_for_update={"key_share": True})
+
+
+async def _close(session: AsyncSession, item: PlaidItem) -> None:
+    # Dead at Plaid; here it is overwritten as well, so that no backup from now on holds it.
+    item.plaid_access_token = ""
+    done = update(ItemRemoval).where(ItemRemoval.item_id == item.id, ItemRemoval.removed_at.is_(None))
+    await session.execute(done.values(removed_at=func.now(), error_code=None))
+    await log_audit_event(
+        AuditEventType.ITEM_REMOVED, "Plaid has forgotten an Item", session=session, resource=f"item:{item.id}"
+    )
 
 
 async def _postpone(resources: Resources, removal: DueRemoval, error: SyncError) -> None:

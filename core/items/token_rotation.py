@@ -16,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
@@ -32,6 +31,7 @@ from core.sync.token_settlement import (
     open_intent,
     parked_key,
     record,
+    sealed_token,
     settle,
 )
 
@@ -88,7 +88,7 @@ async def _begin(resources: Resources, item_id: UUID, actor: str) -> OpenRotatio
         rotation = TokenRotation(id=new_id(), item_id=item_id)
         session.add(rotation)
         await record(session, AuditEventType.TOKEN_DECRYPTED, "An access token is decrypted to replace it", item, actor)
-    return OpenRotation(rotation.id, item_id, actor, item.plaid_access_token)
+    return OpenRotation(rotation.id, item_id, actor, item.plaid_access_token, sealed_token(item))
 
 
 async def _replace(resources: Resources, rotation: OpenRotation) -> None:
@@ -118,6 +118,4 @@ async def _store(resources: Resources, rotation: OpenRotation, sealed: str) -> N
 
 
 def _sealed(item_id: UUID, token: str) -> str:
-    row = PlaidItem(id=item_id, plaid_access_token=token)
-    sealed: str = inspect(row).dict["plaid_access_token"]
-    return sealed
+    return sealed_token(PlaidItem(id=item_id, plaid_access_token=token))

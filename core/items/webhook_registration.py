@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.database import Database
-from core.errors import ItemIsGoneError, ItemNotUsableError, NotFoundError, SyncError
+from core.errors import ItemNotUsableError, NotFoundError, SyncError
 from core.items.access import reveal_token
 from core.items.attempts import claim_due, pause_seconds, try_each
 from core.models import ItemStatus, PlaidItem, WebhookRegistration
@@ -93,8 +93,9 @@ async def _register(resources: Resources, wanted: str, registration: DueRegistra
     try:
         token = await reveal_token(resources, registration.item_id, "webhook_registration")
         await update_webhook(resources.plaid, token, wanted)
-    except (NotFoundError, ItemNotUsableError, ItemIsGoneError):
-        # There is nothing left that webhooks could come for.
+    except (NotFoundError, ItemNotUsableError):
+        # There is nothing left that webhooks could come for. Plaid's word is not enough: a token that is just being
+        # replaced is told the same, and that Item lives.
         await _close(resources, registration.item_id, None)
         return False
     except SyncError as error:

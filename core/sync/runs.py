@@ -21,7 +21,7 @@ from core.resources import Resources
 from core.sync.breaker import count_failure, open_breakers
 from core.sync.health import health_after
 from core.sync.outcome import Outcome
-from core.sync.token_settlement import explained
+from core.sync.token_settlement import LOST, OLD_TOKEN_IS_DEAD, REPLACED, explained, sealed_token
 from core.telemetry import tracing
 
 log = structlog.get_logger()
@@ -123,13 +123,17 @@ async def failure_recorded(resources: Resources, run: OpenRun) -> AsyncIterator[
 
 
 async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
-    run.outcome = Outcome.of(error)
-    facts = {"error_type": error.error_type, "error_code": error.error_code}
-    log.warning("sync_ended", item_id=str(run.item.id), run_id=str(run.id), status=run.outcome.status.value, **facts)
     async with resources.database.transaction() as session:
         # In the order of a commit, Item first: one that is under way in another task is waited for, never a deadlock.
-        item = select(PlaidItem.id).where(PlaidItem.id == run.item.id).with_for_update(key_share=True)
-        await session.execute(item)
+        locked = select(PlaidItem.plaid_access_token).where(PlaidItem.id == run.item.id)
+        sealed = await session.scalar(locked.with_for_update(key_share=True))
+        if error.error_code in {LOST, *OLD_TOKEN_IS_DEAD} and sealed != sealed_token(run.item):
+            # A rotation that went on beside this run has stored another token: nothing is known against that one.
+            error = RetryLaterError(REPLACED, request_id=error.request_id)
+        run.outcome = Outcome.of(error)
+        facts = {"error_type": error.error_type, "error_code": error.error_code}
+        what = {"item_id": str(run.item.id), "run_id": str(run.id), "status": run.outcome.status.value}
+        log.warning("sync_ended", **what, **facts)
         if await session.scalar(select(SyncRun.status).where(SyncRun.id == run.id)) is RunStatus.SUCCEEDED:
             # It was committed, and the answer alone was lost or not waited for.
             return

@@ -78,7 +78,7 @@ def mortal(resources, steps):
         resources,
         database=MortalDatabase(life, resources.database),
         together=Mortal(life, call=resources.together).call,
-        plaid=Mortal(life, transactions_sync=resources.plaid.transactions_sync),
+        plaid=Mortal(life, transactions_sync=resources.plaid.transactions_sync, post=resources.plaid.post),
         publisher=Mortal(life, publish=publisher.publish, publish_once=publisher.publish_once),
         lease=lambda item_id: DistributedLock(scripts, item_lease(item_id), ttl_seconds=ttl),
     )

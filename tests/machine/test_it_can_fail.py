@@ -7,13 +7,14 @@ import asyncio
 
 import pytest
 
-from core.locking import DistributedLock
+from core.items.token_rotation import rotate_access_token
 from core.models import RunStatus, SyncTrigger
-from core.sync import apply, commit, pages, staging
 from tests.cases import test_coalescing, test_faults, test_pains
 from tests.cases.conftest import bank_url, impatient, notice  # noqa: F401 - fixtures of the cases
 from tests.cases.conftest import world as whole_world  # noqa: F401 - the same
+from tests.faults import test_removed_while_replaced
 from tests.integration.plaid_script import PlaidScript, page, transaction
+from tests.machine import breaks
 from tests.machine.fleet import replace, sync_item
 
 SUCCEEDED, FULL_PULL = RunStatus.SUCCEEDED, {"kind": "foreign_cursor"}
@@ -35,99 +36,7 @@ async def world(whole_world):  # noqa: F811
     await whole_world.control("release")
     if begun:
         await asyncio.wait(begun)
-    for cached in (apply._statement, staging._move):
-        cached.cache_clear()
-
-
-def without(monkeypatch, module, name, words, instead=""):
-    """Take words out of a statement of the engine."""
-    statement = getattr(module, name)
-    assert words in statement, "the engine has changed: break it otherwise"
-    monkeypatch.setattr(module, name, statement.replace(words, instead))
-    for cached in (apply._statement, staging._move):
-        cached.cache_clear()
-
-
-def no_version_check(monkeypatch):
-    without(monkeypatch, commit, "MOVE", "AND item.version = asked.read_version")
-
-
-def a_removed_item_is_brought_back(monkeypatch):
-    no_version_check(monkeypatch)
-    without(monkeypatch, commit, "MOVE", "AND item.status NOT IN ('revoked', 'removed')")
-
-
-def cursor_of_the_first_page_stored(monkeypatch):
-    decode = pages.decode_page
-
-    def first_is_last(body):
-        told, body, rejected = decode(body)
-        told.has_more = False
-        return told, body, rejected
-
-    monkeypatch.setattr(pages, "decode_page", first_is_last)
-
-
-def restart_from_the_advanced_cursor(monkeypatch):
-    walk, reached = pages._walk, {}
-
-    class Watched:
-        def __init__(self, plaid):
-            self.plaid = plaid
-
-        async def transactions_sync(self, token, cursor):
-            reached[token] = cursor
-            return await self.plaid.transactions_sync(token, cursor)
-
-    async def go_on(plaid, token, cursor, collected):
-        await walk(Watched(plaid), token, reached.get(token, cursor), collected)
-        reached.clear()
-
-    monkeypatch.setattr(pages, "_walk", go_on)
-
-
-def no_cursor_overwrites_a_good_one(monkeypatch):
-    without(monkeypatch, commit, "MOVE", "coalesce(asked.next_cursor, item.cursor)", "asked.next_cursor")
-
-
-def removals_ignored(monkeypatch):
-    without(monkeypatch, apply, "APPLY", "transaction_id FROM gone", "transaction_id FROM gone WHERE false")
-
-
-def removals_before_additions(monkeypatch):
-    # What one statement buries and inserts is never buried: the row is not there yet when it looks.
-    without(monkeypatch, apply, "READ", "WHERE (key, transaction_id) NOT IN (SELECT key, transaction_id FROM gone)")
-    without(monkeypatch, apply, "APPLY", "WHERE (key, transaction_id) NOT IN (SELECT key, transaction_id FROM ended)")
-
-
-def tombstones_stay(monkeypatch):
-    without(monkeypatch, staging, "MOVE", "removed_at = excluded.removed_at", "removed_at = transactions.removed_at")
-
-
-def pending_link_dropped(monkeypatch):
-    link = "    UNION\n    SELECT key, pending_transaction_id FROM said WHERE pending_transaction_id <> transaction_id"
-    without(monkeypatch, apply, "APPLY", link)
-
-
-def vanished_rows_stay(monkeypatch):
-    without(monkeypatch, staging, "BURY_UNNAMED", "removed_at IS NULL AND NOT EXISTS", "false AND NOT EXISTS")
-
-
-def dirty_flag_dropped(monkeypatch):
-    release = DistributedLock.release
-
-    async def forget(self):
-        await release(self)
-        self.notice_left = False
-
-    monkeypatch.setattr(DistributedLock, "release", forget)
-
-
-def lease_not_taken(monkeypatch):
-    async def take(self, *, leave_notice=False):
-        return True
-
-    monkeypatch.setattr(DistributedLock, "try_acquire", take)
+    breaks.forget_statements()
 
 
 async def gets_over(world, item, fault):
@@ -184,23 +93,41 @@ async def what_a_page_adds_and_removes_is_gone(world, item):
     assert await told(world, item, answer) == ["one"]
 
 
-BREAKS = [
-    (no_version_check, test_coalescing.test_a_holder_that_outlives_its_lease_writes_nothing_over_its_rival),
-    (a_removed_item_is_brought_back, test_faults.test_an_item_that_we_remove_while_it_syncs_is_not_brought_back),
-    (cursor_of_the_first_page_stored, test_pains.test_1_two_syncs_at_once_duplicate_rows),
-    (restart_from_the_advanced_cursor, restarts_at_the_loops_first_cursor),
-    (no_cursor_overwrites_a_good_one, an_answer_without_a_cursor_keeps_the_old_one),
-    (removals_ignored, test_pains.test_3_removed_rows_stay),
-    (removals_before_additions, what_a_page_adds_and_removes_is_gone),
-    (tombstones_stay, a_buried_row_that_is_told_again_stands),
-    (pending_link_dropped, a_posted_row_ends_the_pending_one_that_it_names),
-    (vanished_rows_stay, buries_what_a_full_pull_does_not_name),
-    (dirty_flag_dropped, test_pains.test_12_a_manual_sync_says_success_and_the_data_are_stale),
-    (lease_not_taken, test_pains.test_12_a_manual_sync_says_success_and_the_data_are_stale),
+async def a_sync_whose_token_is_replaced_is_not_given_up(world, item):
+    fault = await world.fault(item, "hold", phase="request")
+    syncing = world.start(item, SyncTrigger.SCHEDULED)
+    await world.control("held", fault_id=fault)
+    # As after a pause that its lease did not outlast.
+    await world.resources.redis.flushdb()
+    await rotate_access_token(world.resources, item.id, "operator:test")
+    await world.control("release", fault_id=fault)
+    await syncing
+    assert await world.one(item, "status") == ("active",)
+
+
+CASES = [
+    (breaks.no_version_check, test_coalescing.test_a_holder_that_outlives_its_lease_writes_nothing_over_its_rival),
+    (breaks.a_removed_item_is_brought_back, test_faults.test_an_item_that_we_remove_while_it_syncs_is_not_brought_back),
+    (breaks.cursor_of_the_first_page_stored, test_pains.test_1_two_syncs_at_once_duplicate_rows),
+    (breaks.restart_from_the_advanced_cursor, restarts_at_the_loops_first_cursor),
+    (breaks.no_cursor_overwrites_a_good_one, an_answer_without_a_cursor_keeps_the_old_one),
+    (breaks.removals_ignored, test_pains.test_3_removed_rows_stay),
+    (breaks.removals_before_additions, what_a_page_adds_and_removes_is_gone),
+    (breaks.tombstones_stay, a_buried_row_that_is_told_again_stands),
+    (breaks.pending_link_dropped, a_posted_row_ends_the_pending_one_that_it_names),
+    (breaks.vanished_rows_stay, buries_what_a_full_pull_does_not_name),
+    (breaks.dirty_flag_dropped, test_pains.test_12_a_manual_sync_says_success_and_the_data_are_stale),
+    (breaks.lease_not_taken, test_pains.test_12_a_manual_sync_says_success_and_the_data_are_stale),
+    (breaks.dead_token_ends_a_removal, test_removed_while_replaced.test_the_new_token_is_used_to_have_plaid_forget_it),
+    (
+        breaks.late_token_leaves_a_removal_closed,
+        test_removed_while_replaced.test_a_rotation_that_lost_its_lease_and_comes_back_has_plaid_asked_again,
+    ),
+    (breaks.replaced_token_taken_for_a_gone_item, a_sync_whose_token_is_replaced_is_not_given_up),
 ]
 
 
-@pytest.mark.parametrize(("damage", "case"), BREAKS, ids=[damage.__name__ for damage, _ in BREAKS])
+@pytest.mark.parametrize(("damage", "case"), CASES, ids=[damage.__name__ for damage, _ in CASES])
 async def test_a_broken_engine_is_found(world, monkeypatch, damage, case):
     (item,) = await world.link(transactions=30)
     damage(monkeypatch)
@@ -208,7 +135,11 @@ async def test_a_broken_engine_is_found(world, monkeypatch, damage, case):
         await case(world, item)
 
 
-@pytest.mark.parametrize("case", {case: None for _, case in BREAKS if not case.__name__.startswith("test_")})
+@pytest.mark.parametrize("case", {case: None for _, case in CASES if not case.__name__.startswith("test_")})
 async def test_the_whole_engine_passes(world, case):
     (item,) = await world.link(transactions=30)
     await case(world, item)
+
+
+def test_every_break_has_its_case():
+    assert [damage for damage, _ in CASES] == breaks.BREAKS

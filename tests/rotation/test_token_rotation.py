@@ -8,10 +8,18 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from core.errors import ItemIsGoneError, LockNotAcquiredError, NotFoundError, RetryLaterError, UserMustActError
+from core.errors import (
+    ClientRefusedError,
+    ItemIsGoneError,
+    LockNotAcquiredError,
+    NotFoundError,
+    RetryLaterError,
+    UserMustActError,
+)
 from core.items import token_rotation as module
 from core.items.registration import NewItem, register_items
 from core.items.removal import remove_item
+from core.items.sync_request import request_sync
 from core.items.token_rotation import rotate_access_token, settle_token_rotation
 from core.models import AuditOutbox, PlaidItem, RunStatus, SyncRun, SyncTrigger, TokenRotation
 from core.resources import open_resources
@@ -232,7 +240,7 @@ async def test_an_item_that_syncs_or_does_not_exist_is_left_alone(resources, ite
 
 def test_the_answer_does_not_show_its_token():
     assert "access" not in repr(module.Replaced("access-sandbox-1"))
-    assert "access" not in repr(module.OpenRotation(uuid4(), uuid4(), ACTOR, "access-sandbox-1"))
+    assert "access" not in repr(module.OpenRotation(uuid4(), uuid4(), ACTOR, "access-sandbox-1", "sealed:access"))
 
 
 async def test_an_item_removed_under_a_sync_with_an_open_rotation_has_its_run_closed(resources, item_id):
@@ -246,3 +254,68 @@ async def test_an_item_removed_under_a_sync_with_an_open_rotation_has_its_run_cl
     assert outcome.error_code == "ITEM_NOT_FOUND"
     async with resources.database.transaction() as session:
         assert (await session.scalars(select(SyncRun.status))).all() == [RunStatus.FAILED]
+
+
+async def test_a_sync_under_which_the_token_was_replaced_comes_again_with_the_new_one(resources, item_id):
+    class Replacing:
+        async def transactions_sync(self, *asked):
+            # The sync stood still for longer than its lease lasts.
+            await resources.redis.flushdb()
+            await rotate_access_token(resources, item_id, ACTOR)
+            return await resources.plaid.transactions_sync(*asked)
+
+    outcome = await sync_item(replace(resources, plaid=Replacing()), item_id, SyncTrigger.SCHEDULED)
+    assert outcome.error_code == "ACCESS_TOKEN_REPLACED"
+    assert (await state(resources, item_id))[1:] == ("active", "ACCESS_TOKEN_REPLACED", ["done"])
+    assert (await last_run(resources, item_id))[0] == "succeeded"
+
+
+async def test_of_two_rotations_beside_each_other_none_gives_up_what_the_other_stored(
+    resources, item_id, linked, simulator
+):
+    slow = await module._begin(resources, item_id, ACTOR)
+    # It has not asked yet, and its lease is gone: for whoever looks nothing has happened.
+    await settle_token_rotation(resources, item_id, ACTOR)
+    quick = await module._begin(resources, item_id, ACTOR)
+    new = simulator.ask(INVALIDATE, linked).json()["new_access_token"]
+    await module._store(resources, slow, module._sealed(item_id, new))
+    with pytest.raises(RetryLaterError, match="ACCESS_TOKEN_REPLACED"):
+        await module._replace(resources, quick)
+    await settle_token_rotation(resources, item_id, ACTOR)
+    assert await state(resources, item_id) == (new, "active", None, ["done", "failed"])
+
+
+async def test_an_item_that_was_taken_for_gone_meanwhile_lives_on_with_its_new_token(
+    resources, item_id, linked, simulator
+):
+    slow = await module._begin(resources, item_id, ACTOR)
+    await settle_token_rotation(resources, item_id, ACTOR)
+    new = simulator.ask(INVALIDATE, linked).json()["new_access_token"]
+    assert (await last_run(resources, item_id))[1] == "ITEM_NOT_FOUND"
+    assert (await state(resources, item_id))[1] == "revoked"
+    await module._store(resources, slow, module._sealed(item_id, new))
+    assert await state(resources, item_id) == (new, "active", None, ["done"])
+    assert (await last_run(resources, item_id))[0] == "succeeded"
+
+
+async def test_a_lost_token_stays_lost_whatever_its_user_is_said_to_have_done(resources, item_id, linked, simulator):
+    await module._begin(resources, item_id, ACTOR)
+    simulator.ask(INVALIDATE, linked)
+    assert (await last_run(resources, item_id))[1] == "ACCESS_TOKEN_LOST"
+    await request_sync(resources, item_id, ACTOR, repaired=True)
+    assert (await state(resources, item_id))[1] == "active"
+    assert await last_run(resources, item_id) == ("failed", "ACCESS_TOKEN_LOST", None)
+    assert (await state(resources, item_id))[1:] == ("needs_reauth", "ACCESS_TOKEN_LOST", ["lost"])
+
+
+async def test_keys_that_plaid_refuses_settle_nothing(resources, item_id, linked, simulator):
+    await module._begin(resources, item_id, ACTOR)
+    simulator.ask(INVALIDATE, linked)
+    refused = {"kind": "error", "path": "/item/get", "error_code": "INVALID_API_KEYS", "times": None}
+    fault = simulator.control("faults", **refused)["fault_id"]
+    with pytest.raises(ClientRefusedError):
+        await settle_token_rotation(resources, item_id, ACTOR)
+    assert (await state(resources, item_id))[3] == ["started"]
+    simulator.control("faults/clear", fault_ids=[fault])
+    with pytest.raises(UserMustActError, match="ACCESS_TOKEN_LOST"):
+        await settle_token_rotation(resources, item_id, ACTOR)

@@ -220,16 +220,17 @@ async def test_what_plaid_python_has_opened_and_exchanged_is_taken_over(linking,
     assert (await exchange(linking, headers, token)).status_code == 422
 
 
-async def test_a_webhook_that_plaid_does_not_register_is_tried_until_it_does(linking, simulator, api, bearer):
+# A token that is just being replaced is told the second.
+@pytest.mark.parametrize("code", ["INTERNAL_SERVER_ERROR", "ITEM_NOT_FOUND"])
+async def test_a_webhook_that_plaid_does_not_register_is_tried_until_it_does(linking, simulator, api, bearer, code):
     asked = link_token_request()
     done = simulator.control("link", link_token=api.link_token_create(asked).link_token, institution_id=BANK)
-    refused = {"kind": "error", "error_code": "INTERNAL_SERVER_ERROR", "path": "/item/webhook/update"}
+    refused = {"kind": "error", "error_code": code, "path": "/item/webhook/update"}
     fault = simulator.control("faults", **refused, item_id=done["item_id"], times=None)["fault_id"]
     headers = bearer("items:write")
     assert (await exchange(linking, headers, done["public_token"])).status_code == 201
 
     open_ones = "SELECT error_code, attempts, next_attempt_at > now() AS later FROM webhook_registrations"
-    code = "INTERNAL_SERVER_ERROR"
     assert await rows(linking, open_ones) == [{"error_code": code, "attempts": 0, "later": True}]
     assert await registered_when_due(linking) == 0
     assert await rows(linking, open_ones) == [{"error_code": code, "attempts": 1, "later": True}]
