@@ -35,14 +35,17 @@ answered AS (
     ) AS done FROM asked
 )
 """
-UNANSWERED = f"{ANSWERED} SELECT count(*) FROM answered WHERE done IS NULL"
+UNANSWERED = ANSWERED + "SELECT count(*) FROM answered WHERE done IS NULL"  # noqa: S608 - constants
 # Of what was asked before a server came back and was not answered before it went, the wait counts from its return.
-WAITS = f"""{ANSWERED}
+WAITS = (
+    ANSWERED
+    + """
 SELECT greatest(0, extract(epoch FROM coalesce(done, clock_timestamp()))::float8 - CASE
     WHEN done < to_timestamp($1) THEN extract(epoch FROM at)::float8
     ELSE greatest(extract(epoch FROM at)::float8, $2) END) AS seconds
 FROM answered
 """
+)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import httpx
 
 from benchmarks.restart_load import CREATE, UNANSWERED, WAITS, loaded
 from benchmarks.sql import execute, fetch, fetch_value
+from core.broker.redis_transport import LEASE_SECONDS as MESSAGE_SECONDS
 from core.settings import load_settings
 from devstack.compare import compare
 from devstack.stack import CELERY, QUIET, SYNC_QUEUES, Stack, link_items, open_stack
@@ -110,7 +111,7 @@ def postgresql_is_away(seconds: float) -> Callable[[Stack], None]:
 def disturbances(*, quick: bool) -> list[Disturbance]:
     """Return what happens, in turn, with what each may cost."""
     settings = load_settings()
-    lease, connect = settings.sync_lock_ttl_seconds, settings.connect_timeout_seconds
+    lease, connect = max(settings.sync_lock_ttl_seconds, MESSAGE_SECONDS), settings.connect_timeout_seconds
     away = (SHORT_SECONDS,) if quick else (SHORT_SECONDS, LONG_SECONDS)
     return [
         Disturbance("a worker is killed", worker_is_killed, lease, "SYNC_LOCK_TTL_SECONDS"),
