@@ -124,6 +124,9 @@ def _bounds(parts: dict[str, Any]) -> Iterator[tuple[str, str, float, float]]:
         yield "s until 1,000 slow connections are gone", "at most 15", found["crowded"]["last_gone_seconds"], 15
         for name, told in found.items():
             yield f"/health, {name.replace('_', ' ')}, p99 ms", "at most 100", told["p99_ms"], 100
+    for told in measured.get("restarts", []):
+        what = f"longest wait in s, {told['what']}; its time-out and 10 s"
+        yield what, f"at most {told['bound_seconds']:g}", told["longest_seconds"], told["bound_seconds"]
     if found := measured.get("fleet"):
         costs = [median_cost(row, "contender", "postgres") for row in found]
         yield "CPU an Item, dearest fleet against the smallest", "at most 1.20", max(costs) / costs[0], 1.2
@@ -171,6 +174,8 @@ def _details(results: Results) -> Iterator[str]:
         yield f"\n## Webhook to commit, idle service, {found['webhooks']} webhooks one at a time\n"
         for what in ("received", "announced"):
             yield f"- {what}: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in found[f"{what}_ms"].items())
+    if found := parts.get("restarts"):
+        yield from _restart_lines(found)
     if found := parts.get("fleet"):
         yield from _fleet_lines(found)
     if found := parts.get("budget"):
@@ -190,6 +195,15 @@ def _fleet_lines(found: list[dict[str, Any]]) -> Iterator[str]:
         yield (
             f"| {row['items_in_table']:,} | {both:,.0f} | {low:,.0f} to {high:,.0f} | {client:,.0f} | {database:,.0f} |"
         )
+
+
+def _restart_lines(found: list[dict[str, Any]]) -> Iterator[str]:
+    yield "\n## Restarts under load: from asked, or from the server's return, to committed\n"
+    yield "| what happens | syncs asked for | longest wait in s | at most | of it the time-out | rows that differ |"
+    yield "|---|---|---|---|---|---|"
+    for told in found:
+        asked, longest, bound = told["asked"], told["longest_seconds"], told["bound_seconds"]
+        yield f"| {told['what']} | {asked} | {longest:.1f} | {bound:g} | {told['time_out']} | {told['differences']} |"
 
 
 def _due_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ The other half is only marked in the database, as after a webhook whose message 
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -15,7 +16,9 @@ import httpx
 
 from devstack.stack import Stack
 
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 PACE_SECONDS = 0.05
+ATTEMPTS = 3
 CHANGES = {"added": 2, "modified": 1, "removed": 1}
 CREATE = "CREATE TABLE bench_asked (item_id uuid NOT NULL, at timestamptz NOT NULL)"
 ASK = """
@@ -52,13 +55,13 @@ FROM answered
 def loaded(stack: Stack, item_ids: Sequence[str]) -> Iterator[None]:
     """Change one bank after the other while the body runs; at its end all of them are durably asked for."""
     over = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(Load(stack, item_ids).run(over)), name="load")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1, "load") as thread:
+        running = thread.submit(asyncio.run, Load(stack, item_ids).run(over))
+        try:
+            yield
+        finally:
+            over.set()
+        running.result()
 
 
 class Load:
@@ -69,6 +72,7 @@ class Load:
         self._item_ids = item_ids
         self._untold: list[str] = []
         self._connection: Any = None
+        self._is_heard = True
 
     async def run(self, over: threading.Event) -> None:
         """Go on until it is over and everything was heard."""
@@ -77,7 +81,7 @@ class Load:
                 if over.is_set():
                     break
                 await self._change(bank, number)
-                await self._tell()
+                await self._tell(bank)
                 await asyncio.sleep(PACE_SECONDS)
             await self._end(bank)
 
@@ -88,29 +92,30 @@ class Load:
         (await bank.post("/control/evolve", json=asked)).raise_for_status()
         if not announce:
             self._untold.append(item_id)
-        if number % 20 == 0:
-            # Plaid comes again after 30 s; nobody waits for that here.
-            await bank.post("/control/webhooks/retry", json={})
 
-    async def _tell(self) -> None:
+    async def _tell(self, bank: httpx.AsyncClient) -> None:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(self._stack.servers.database_url, timeout=2)
             await self._connection.execute(ASK, self._untold)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except AWAY:
+            self._connection, self._is_heard = None, False
             return
         self._untold.clear()
+        if not self._is_heard:
+            # Plaid comes again after 30 s; nobody waits for that here.
+            await bank.post("/control/webhooks/retry", json={})
+        self._is_heard = True
 
     async def _end(self, bank: httpx.AsyncClient) -> None:
         while self._untold:
-            await self._tell()
+            await self._tell(bank)
             await asyncio.sleep(PACE_SECONDS)
-        while await self._webhooks(bank):
+        for _ in range(ATTEMPTS):
+            answer = await bank.post("/control/webhooks", json={"wait": True})
+            if all(one["state"] == "delivered" for one in answer.json()["webhooks"]):
+                break
             await bank.post("/control/webhooks/retry", json={})
-            await asyncio.sleep(PACE_SECONDS)
+        else:
+            raise RuntimeError("a webhook was not taken although everything runs")
         await self._connection.close()
-
-    async def _webhooks(self, bank: httpx.AsyncClient) -> int:
-        """Return how many webhooks were not taken yet."""
-        answer = await bank.post("/control/webhooks", json={"wait": True})
-        return sum(1 for one in answer.json()["webhooks"] if one["state"] != "delivered")

@@ -39,7 +39,9 @@ def is_database_away(error: BaseException) -> bool:
     """Tell whether it is PostgreSQL that is missing, and not something wrong with what it was asked."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _is_going(error.orig) or _no_way(error.orig)
-    return _is_going(error) or isinstance(error, asyncpg.InterfaceError) or _no_way(error)
+    # The last is asyncpg's when the connection ends in the middle of a step of its own.
+    is_drivers = isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
+    return _is_going(error) or is_drivers or _no_way(error)
 
 
 def is_redis_away(error: BaseException) -> bool:
