@@ -99,6 +99,9 @@ def goals(results: Results) -> Iterator[tuple[str, str, float, bool]]:
     for told in results["parts"].get("budget", {}).get("measured", {}).get("fleets", []):
         used, whose = told["used_percent"], f"outbound budget, {told['window']} window"
         yield f"{whose}: % of the limit used", "at least 95", used, used >= 95  # noqa: PLR2004 - the issue's figure
+    for told in results["parts"].get("restarts", {}).get("measured", []):
+        what, longest, bound = f"longest wait in s: {told['what']}", told["longest_seconds"], told["bound_seconds"]
+        yield what, f"at most {bound:g}", longest, longest <= bound
     for what, wanted, value, bound in _bounds(results["parts"]):
         yield what, wanted, value, value <= bound
 
@@ -124,9 +127,6 @@ def _bounds(parts: dict[str, Any]) -> Iterator[tuple[str, str, float, float]]:
         yield "s until 1,000 slow connections are gone", "at most 15", found["crowded"]["last_gone_seconds"], 15
         for name, told in found.items():
             yield f"/health, {name.replace('_', ' ')}, p99 ms", "at most 100", told["p99_ms"], 100
-    for told in measured.get("restarts", []):
-        what = f"longest wait in s, {told['what']}; its time-out and 10 s"
-        yield what, f"at most {told['bound_seconds']:g}", told["longest_seconds"], told["bound_seconds"]
     if found := measured.get("fleet"):
         costs = [median_cost(row, "contender", "postgres") for row in found]
         yield "CPU an Item, dearest fleet against the smallest", "at most 1.20", max(costs) / costs[0], 1.2

@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 R = TypeVar("R")
 
-# Longer than a restart or a failover takes. Whoever has waited so long fails, and is found again by the database.
-PATIENCE_SECONDS = 60.0
+# As long as a claim lasts: whoever fails after it is due again by the time that the server is back.
+PATIENCE_SECONDS = 300.0
 ASK_SECONDS = 0.4
 ANSWER_SECONDS = 5.0
 # Those who waited go on one after the other: a server that has just started is not knocked over by all at once.
@@ -73,29 +73,38 @@ class Outage:
         self._ping = ping
         self._is_away = is_away
         self._asking: asyncio.Task[None] | None = None
+        self._began: float | None = None
 
     async def waited_out(self, step: Callable[[], Awaitable[R]]) -> R:
         """Return what the step returns; it is begun again when the server was away, so it must be safe to repeat.
 
-        Raises the step's own error when the server stays away for a minute, and every other error at once.
+        Raises the step's own error once the server has been away for five minutes, and every other error at once.
         """
-        loop = asyncio.get_running_loop()
-        deadline: float | None = None
+        first: float | None = None
         while True:
             try:
-                return await step()
+                result = await step()
             except Exception as error:
-                deadline = loop.time() + PATIENCE_SECONDS if deadline is None else deadline
-                if not (self._is_away(error) and await self._is_back_by(deadline, error)):
+                first = asyncio.get_running_loop().time() if first is None else first
+                if not (self._is_away(error) and await self._is_over(first, error)):
                     raise
+            else:
+                self._began = None
+                return result
 
     def close(self) -> None:
         """Ask no more."""
         if self._asking is not None:
             self._asking.cancel()
 
-    async def _is_back_by(self, deadline: float, error: Exception) -> bool:
+    async def _is_over(self, first: float, error: Exception) -> bool:
+        """Wait for the server until it answers, and tell whether it did before patience ended.
+
+        It ends for all at once: a batch whose members are tried one after the other must not wait for each anew.
+        """
         loop = asyncio.get_running_loop()
+        self._began = loop.time() if self._began is None else self._began
+        deadline = min(first, self._began) + PATIENCE_SECONDS
         if self._asking is None or self._asking.done():
             # In a context of its own: it is for everybody, and must not log with the ids of whoever came first.
             self._asking = loop.create_task(self._ask(type(error).__name__), context=Context())
@@ -112,6 +121,7 @@ class Outage:
         while loop.time() < began + PATIENCE_SECONDS:
             await asyncio.sleep(jittered(ASK_SECONDS, 0.5))
             if await self._answers():
+                self._began = None
                 log.warning("server_back", code=self._code, seconds=round(loop.time() - began, 1))
                 return
 

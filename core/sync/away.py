@@ -13,7 +13,7 @@ R = TypeVar("R")
 def patient(
     step: Callable[Concatenate[Database, P], Awaitable[R]],
 ) -> Callable[Concatenate[Database, P], Coroutine[Any, Any, R]]:
-    """Have a step begin again once PostgreSQL answers, if it was away meanwhile; for a minute at most.
+    """Have a step begin again once PostgreSQL answers, if it was away meanwhile; for five minutes at most.
 
     A step must be safe to repeat, also when it was committed and only its answer was lost: an opened run is swept, a
     commit finds the version moved.
