@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 from kombu import Connection
-from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.settings import load_settings
 from worker.app import make_app
@@ -27,7 +27,7 @@ def test_it_tries_for_ever_and_never_waits_long(settings, monkeypatch):
     waited, attempts = [], count(1)
 
     def refuse():
-        raise OperationalError("refused") if next(attempts) < ATTEMPTS else SystemExit
+        raise RedisConnectionError("refused") if next(attempts) < ATTEMPTS else SystemExit
 
     monkeypatch.setattr("kombu.utils.functional.sleep", waited.append)
     connection = Connection("redis://127.0.0.1/0")
