@@ -8,12 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet, health, report, results, service, throughput, webhook_receipt, webhooks
+from benchmarks import fleet, health, report, restarts, results, service, throughput, webhook_receipt, webhooks
 from benchmarks.contenders import PEERS_PYTHON, contenders
 from benchmarks.ground import ROOT, Ground, open_ground
 from benchmarks.outbound_budget import outbound_budget
 
-PARTS = ("initial", "incremental", "memory", "large", "webhook", "receipt", "health", "fleet", "due", "budget")
+PARTS = (
+    "initial",
+    "incremental",
+    "memory",
+    "large",
+    "webhook",
+    "receipt",
+    "health",
+    "restarts",
+    "fleet",
+    "due",
+    "budget",
+)
 QUICK_SCALE = 0.05
 FLEETS = (10_000, 100_000, 1_000_000)
 DUE_ITEMS = 10_000_000
@@ -71,6 +83,7 @@ def measures(chosen: argparse.Namespace) -> dict[str, Measure]:
         "webhook": lambda _ground: webhooks.webhook_latency(10 if chosen.quick else 200),
         "receipt": lambda _ground: webhook_receipt.receipt(seconds=5 if chosen.quick else 20),
         "health": lambda _ground: health.health(100 if chosen.quick else 1000),
+        "restarts": lambda _ground: restarts.restarts(quick=chosen.quick),
         "fleet": lambda ground: fleet.cost_by_fleet(
             ground, fleets(chosen), round(1000 * chosen.scale), 1 if chosen.quick else FLEET_ROUNDS
         ),
@@ -111,6 +124,8 @@ def main() -> None:
     text = report.markdown(kept)
     (chosen.output / "RESULTS.md").write_text(text)
     print(text)
+    if "restarts" in chosen.only and (broken := restarts.broken(kept["parts"]["restarts"]["measured"])):
+        sys.exit("not as promised: " + ", ".join(broken))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,9 @@ def goals(results: Results) -> Iterator[tuple[str, str, float, bool]]:
     for told in results["parts"].get("budget", {}).get("measured", {}).get("fleets", []):
         used, whose = told["used_percent"], f"outbound budget, {told['window']} window"
         yield f"{whose}: % of the limit used", "at least 95", used, used >= 95  # noqa: PLR2004 - the issue's figure
+    for told in results["parts"].get("restarts", {}).get("measured", []):
+        what, longest, bound = f"longest wait in s: {told['what']}", told["longest_seconds"], told["bound_seconds"]
+        yield what, f"at most {bound:g}", longest, longest <= bound
     for what, wanted, value, bound in _bounds(results["parts"]):
         yield what, wanted, value, value <= bound
 
@@ -171,6 +174,8 @@ def _details(results: Results) -> Iterator[str]:
         yield f"\n## Webhook to commit, idle service, {found['webhooks']} webhooks one at a time\n"
         for what in ("received", "announced"):
             yield f"- {what}: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in found[f"{what}_ms"].items())
+    if found := parts.get("restarts"):
+        yield from _restart_lines(found)
     if found := parts.get("fleet"):
         yield from _fleet_lines(found)
     if found := parts.get("budget"):
@@ -190,6 +195,15 @@ def _fleet_lines(found: list[dict[str, Any]]) -> Iterator[str]:
         yield (
             f"| {row['items_in_table']:,} | {both:,.0f} | {low:,.0f} to {high:,.0f} | {client:,.0f} | {database:,.0f} |"
         )
+
+
+def _restart_lines(found: list[dict[str, Any]]) -> Iterator[str]:
+    yield "\n## Restarts under load: from asked, or from the server's return, to committed\n"
+    yield "| what happens | syncs asked for | longest wait in s | at most | of it the time-out | rows that differ |"
+    yield "|---|---|---|---|---|---|"
+    for told in found:
+        asked, longest, bound = told["asked"], told["longest_seconds"], told["bound_seconds"]
+        yield f"| {told['what']} | {asked} | {longest:.1f} | {bound:g} | {told['time_out']} | {told['differences']} |"
 
 
 def _due_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from core.away import Outage, is_database_away
 from core.errors import ConfigurationError, UnavailableError
 from core.postgres_login import Login
 from core.postgres_tls import ENCRYPTED_MODES, SSL_PARAMETERS, tls_argument
@@ -53,11 +54,15 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """The process's engine. `transaction()` is the only way in: it commits at the end or rolls all back."""
+    """The process's engine. `transaction()` is the only way in: it commits at the end or rolls all back.
+
+    `outage` is for whoever would rather wait than fail while the server is away.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self.outage = Outage("DATABASE_AWAY", self.ping, is_database_away)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -84,6 +89,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection of the pool."""
+        self.outage.close()
         await self._engine.dispose()
 
 

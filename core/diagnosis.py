@@ -35,7 +35,7 @@ from core.redis_connection import open_redis, ping_redis
 from core.secrets import get_secret, secrets_manager
 from core.secrets.names import SecretName
 from core.settings import Settings
-from core.sync.due import TICKED_KEY
+from core.sync.resend import TICKED_KEY
 
 PART_SECONDS = 15.0
 INSPECT_SECONDS = 2.0

@@ -14,8 +14,8 @@ log = structlog.get_logger()
 KEY = "heartbeats:workers"
 # Which beat leads, `host:pid:…`, for as long as its lease lasts.
 BEAT_LEADER_KEY = "{beat}:leader"
-EVERY_SECONDS = 10.0
-GONE_SECONDS = 35.0
+EVERY_SECONDS = 3.0
+GONE_SECONDS = 10.0
 
 
 async def keep_beating(redis: Redis) -> None:
@@ -31,5 +31,5 @@ async def keep_beating(redis: Redis) -> None:
 
 
 async def count_workers(redis: Redis) -> int:
-    """Return how many worker processes have given a sign of life within half a minute."""
+    """Return how many worker processes have given a sign of life within ten seconds."""
     return int(await redis.zcount(KEY, time.time() - GONE_SECONDS, "+inf"))

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from core.audit.alerts.rules import load_rules
 from core.audit.policy import install_policy, uninstall_policy
+from core.away import Outage, is_redis_away
 from core.batching import Batched
 from core.broker.publisher import Publisher
 from core.broker.rabbitmq import ping_broker
@@ -58,7 +59,7 @@ class Resources:
 
     `keyring` follows key rotations and `secrets` all other ones; `lease` makes the lock of an Item; `slots` bounds the
     syncs under way, and `memory` the pages that they hold; `together` runs statements for all that need them at the
-    same time; `budget` is what the fleet may ask of Plaid.
+    same time; `budget` is what the fleet may ask of Plaid; `redis_outage` is for whoever waits for Redis to come back.
     """
 
     settings: Settings
@@ -73,6 +74,7 @@ class Resources:
     together: Together
     budget: Budget
     secrets: SecretsRefresh
+    redis_outage: Outage
 
 
 @asynccontextmanager
@@ -110,6 +112,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             together=Together(database),
             budget=budget,
             secrets=secrets,
+            redis_outage=_redis_outage(stack, redis),
         )
 
 
@@ -130,6 +133,12 @@ async def _open_redis(stack: AsyncExitStack, settings: Settings) -> Redis:
     await ping_redis(redis, settings)
     await ping_broker(settings)
     return redis
+
+
+def _redis_outage(stack: AsyncExitStack, redis: Redis) -> Outage:
+    outage = Outage("REDIS_AWAY", redis.ping, is_redis_away)
+    stack.callback(outage.close)
+    return outage
 
 
 def _open_plaid(stack: AsyncExitStack, settings: Settings, memory: ByteBudget, secrets: SecretsRefresh) -> PlaidClient:

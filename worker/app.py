@@ -38,6 +38,7 @@ def make_app(settings: Settings) -> Celery:
         **celery_settings(settings),
         beat_schedule=beat_schedule(settings),
         beat_scheduler="worker.beat:LedScheduler",
+        worker_consumer="worker.consumer:PromptConsumer",
         manna_time_limit=settings.sync_time_limit_seconds,
     )
     setup_logging.connect(lambda **_: configure_logs(settings.environment), weak=False)

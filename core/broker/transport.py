@@ -6,16 +6,19 @@ from kombu import Queue as KombuQueue  # type: ignore[attr-defined]  # kombu loa
 
 from core.broker.messages import Queue
 from core.broker.rabbitmq import is_rabbitmq, rabbitmq_settings
+from core.broker.redis_transport import LEASE_SECONDS, RENEW_SECONDS
 from core.broker.serving_order import InOurOrder
 from core.redis_connection import broker_settings
 from core.settings import Settings
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Return Celery's configuration; reasons, measured ones too, stand in docs/adr, numbers 4 and 25."""
+    """Return Celery's configuration; reasons, measured ones too, stand in docs/adr, numbers 4, 25 and 29."""
     return {
         **(rabbitmq_settings(settings) if is_rabbitmq(settings) else _redis_settings(settings)),
         "broker_connection_retry_on_startup": True,
+        # For ever: a worker that gave up would have to be started by somebody.
+        "broker_connection_max_retries": None,
         "task_default_queue": Queue.MAINTENANCE.value,
         "task_create_missing_queues": False,
         "task_acks_late": True,
@@ -34,7 +37,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_soft_shutdown_timeout": 20.0,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # They wait for Redis where they are, or need it no more.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
     }
 
 
@@ -44,9 +48,11 @@ def _redis_settings(settings: Settings) -> dict[str, Any]:
         **address,
         "broker_transport_options": {
             **address["broker_transport_options"],
-            # Twice the time limit of a task, the same in worker, beat, Flower and publishers.
-            "visibility_timeout": int(settings.sync_time_limit_seconds * 2),
-            "unacked_restore_interval": 2,
+            # Renewed by the living, whatever a task's time limit; the same in worker, beat, Flower and publishers.
+            "visibility_timeout": LEASE_SECONDS,
+            "unacked_restore_interval": RENEW_SECONDS,
+            # One that dies while it gives back keeps the others from it no longer than that.
+            "unacked_mutex_expire": LEASE_SECONDS,
             "unacked_restore_throttle": 1,
             "unacked_restore_limit": 100,
             "queue_order_strategy": f"{InOurOrder.__module__}:{InOurOrder.__name__}",

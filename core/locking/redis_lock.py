@@ -30,7 +30,13 @@ if is_ours then redis.call('del', KEYS[2]) return 1 end
 if ARGV[3] == '1' then redis.call('set', KEYS[2], '1', 'PX', ARGV[2] * 10) end
 return 0
 """
-RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
+# A lease that ran out while Redis was away, or was forgotten by it, is taken again unless somebody else has it.
+RENEW = """
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 RELEASE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('del', KEYS[1])
@@ -67,7 +73,7 @@ class DistributedLock:
     """A lease on one name, renewed at a third of its time to live while it is held.
 
     As a context manager it raises `LockNotAcquiredError` when somebody else holds the name; `try_acquire` tells
-    instead of raising. `lost` is set as soon as the holder cannot be sure of it any more.
+    instead of raising. `lost` is set as soon as somebody else has it.
     """
 
     def __init__(self, redis: Scripts, name: str, *, ttl_seconds: float = 60.0) -> None:
@@ -75,7 +81,7 @@ class DistributedLock:
         self._keys = keys_of(name)
         self._ttl_ms = int(ttl_seconds * 1000)
         self._holder = secrets.token_hex(16)
-        self._is_held = False
+        self._is_held = self._is_owed = False
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
         self.lost = False
@@ -84,25 +90,35 @@ class DistributedLock:
     async def try_acquire(self, *, leave_notice: bool = False) -> bool:
         """Take the lease if it is free; otherwise leave word, if asked to, that its holder shall look again."""
         arguments = (self._holder, self._ttl_ms, "1" if leave_notice else "0")
-        self._is_held = bool(await self._redis.eval(ACQUIRE, 3, *self._keys, *arguments))
+        self._is_held = self._is_owed = bool(await self._redis.eval(ACQUIRE, 3, *self._keys, *arguments))
         if self._is_held:
             self._renew_later()
         return self._is_held
 
     async def release(self) -> None:
-        """Give the lease back if it is still ours, and learn whether somebody asked meanwhile (`notice_left`)."""
-        if not self._is_held:
+        """Give the lease back as `give_back` does; one that cannot be given back runs out by itself."""
+        try:
+            await self.give_back()
+        except RedisError as error:
+            log.warning("lease_release_failed", key=self._keys[0], error=type(error).__name__)
+
+    async def give_back(self) -> None:
+        """Give the lease back if it is still ours, and learn whether somebody asked meanwhile (`notice_left`).
+
+        Raises:
+            RedisError: it could not be; it is safe to be tried again.
+        """
+        if not self._is_owed:
             return
         self._is_held = False
         if self._timer is not None:
             self._timer.cancel()
-        # A lease that cannot be given back runs out by itself; the sync's outcome stands either way.
-        try:
-            answer = await self._redis.eval(RELEASE, 2, *self._keys[:2], self._holder)
-        except RedisError as error:
-            log.warning("lease_release_failed", key=self._keys[0], error=type(error).__name__)
-        else:
-            self.notice_left = answer == RELEASED_WITH_NOTICE
+        if self._renewal is not None:
+            # One under way would take it again after it was given back.
+            await asyncio.wait([self._renewal])
+        answer = await self._redis.eval(RELEASE, 2, *self._keys[:2], self._holder)
+        self._is_owed = False
+        self.notice_left = answer == RELEASED_WITH_NOTICE
 
     def ensure_held(self) -> None:
         """Raise before work that a second holder could be doing too.
@@ -124,8 +140,8 @@ class DistributedLock:
         try:
             is_ours = await self._redis.eval(RENEW, 1, self._keys[0], self._holder, self._ttl_ms)
         except RedisError:
-            # Unknown is not held: the version check would catch a rival, but why do the work twice.
-            is_ours = False
+            # While Redis is away nobody else can take it either; a rival before us is told by the next answer.
+            is_ours = True
         if is_ours and self._is_held:
             self._renew_later()
         self.lost = not is_ours

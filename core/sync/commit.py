@@ -16,6 +16,7 @@ from core.errors import RetryLaterError, VersionConflictError
 from core.models import PlaidItem
 from core.resources import Resources
 from core.sync.apply import apply_pages
+from core.sync.away import patient
 from core.sync.breaker import count_success
 from core.sync.outcome import Outcome, Work
 from core.sync.pages import Pages
@@ -154,16 +155,19 @@ async def _store(resources: Resources, commit: Commit) -> None:
         await write(resources.database, commit)
 
 
+@patient
 async def _commit_shared(database: Database, commits: Sequence[Commit]) -> Sequence[VersionConflictError | None]:
     return await _transact(database, commits, _apply_at_once)
 
 
+@patient
 async def _commit_alone(database: Database, commit: Commit) -> None:
     (lost,) = await _transact(database, [commit], _apply_in_turn)
     if lost is not None:
         raise lost
 
 
+@patient
 async def _commit_staged(database: Database, commit: Commit) -> None:
     try:
         staged = await stage_pages(database, commit.run.id, commit.pages)

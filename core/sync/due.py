@@ -1,6 +1,5 @@
 """Finds the Items that are due and puts them on the queue; any number of dispatchers may do so at once."""
 
-import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,13 +17,12 @@ from core.identity import jittered
 from core.models import ItemSchedule, PlaidItem, SyncTrigger
 from core.resources import Resources
 from core.sync.breaker import PLAID, OpenBreakers, claim_probes, open_breakers, release_parked
+from core.sync.resend import CLAIM_SECONDS, tick, unclaim
 from core.sync.sweep import sweep
 
 log = structlog.get_logger()
 
 CLAIM_LIMIT = 1000
-# How long a claimed Item waits in the queue before it counts as due again: a lost message costs this much.
-CLAIM_SECONDS = 300
 # How long a held-back Item is left alone if nothing lets it go earlier.
 PARK_SECONDS = 3600
 RELEASE_SECONDS = 120
@@ -32,20 +30,17 @@ RELEASE_LIMIT = 5000
 # As many messages may wait on the schedule's queues, 3,000 Items: at the rate that Plaid allows they are worked off
 # well within the time of their claims. Those of a longer queue would be claimed, queued and synced a second time.
 MOST_WAITING = 60
-# When the dispatcher was last here: what tells that beat and a worker for its queue are alive.
-TICKED_KEY = "dispatch:ticked"
-TICKED_SECONDS = 3600
 
 
 async def dispatch_due(resources: Resources) -> int:
     """Send every due Item to the queue of its kind, and return how many that were.
 
     An Item is claimed, by moving its `due_at`, before its message is sent: a crash in between delays it by
-    five minutes and loses nothing. Items of an institution that is down are held back, one at a time is tried;
-    while Plaid refuses us altogether, nothing is claimed at all. Nor is it while the queues are long: what is due stays
-    so, and is taken by a later tick.
+    five minutes and loses nothing, and a message that the broker does not take ends the claim. Items of an
+    institution that is down are held back, one at a time is tried; while Plaid refuses us altogether, nothing is
+    claimed at all. Nor is it while the queues are long: what is due stays so, and is taken by a later tick.
     """
-    await resources.redis.set(TICKED_KEY, int(time.time()), ex=TICKED_SECONDS)
+    await tick(resources)
     await sweep(resources)
     async with resources.database.connection() as connection:
         await release_parked(connection, RELEASE_SECONDS, RELEASE_LIMIT)
@@ -59,18 +54,30 @@ async def dispatch_due(resources: Resources) -> int:
 
 
 async def _dispatch(resources: Resources, breakers: OpenBreakers) -> int:
-    total, claimed = 0, CLAIM_LIMIT
-    while claimed == CLAIM_LIMIT and await _waiting(resources) < MOST_WAITING:
+    total, claimed, is_sent = 0, CLAIM_LIMIT, True
+    while is_sent and claimed == CLAIM_LIMIT and await _waiting(resources) < MOST_WAITING:
         rows = await claim_due(resources.database, breakers)
         claimed = len(rows)
         for trigger in (SyncTrigger.SCHEDULED, SyncTrigger.BACKFILL):
             of_kind = [item_id for item_id, kind in rows if kind is trigger]
-            for part in _in_messages(of_kind):
-                await resources.publisher.publish(SyncItems(part, trigger))
+            is_sent &= await _send(resources, of_kind, trigger)
             total += len(of_kind)
     if total:
         log.info("due_items_dispatched", items=total)
     return total
+
+
+async def _send(resources: Resources, item_ids: Sequence[UUID], trigger: SyncTrigger) -> bool:
+    """Send claimed Items, and tell whether the broker has all of them; of those that it has not the claim ends."""
+    lost = [
+        item_id
+        for part in _in_messages(item_ids)
+        if not await resources.publisher.publish(SyncItems(part, trigger))
+        for item_id in part
+    ]
+    if lost:
+        await unclaim(resources.database, lost)
+    return not lost
 
 
 async def _waiting(resources: Resources) -> int:

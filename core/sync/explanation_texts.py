@@ -166,7 +166,7 @@ OF_OURS: dict[str, Texts] = {
         "If it happens again to the same Item, raise the limit and replay it.",
     ),
     "LEASE_LOST": (
-        "The worker lost its lease: Redis was away or the process stood still.",
+        "Another worker has the Item's lease: this one stood still, or Redis forgot it.",
         "Nothing: it is tried again.",
     ),
     "STAGED_ROWS_LOST": ("PostgreSQL restarted while a large update was being prepared.", BY_ITSELF),

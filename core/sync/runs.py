@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audit import AuditContext, AuditEventType, log_audit_event
 from core.audit.outbox import Event, log_audit_events
+from core.away import is_database_away
 from core.database import Database
 from core.errors import EncryptionError, NotFoundError, OperatorMustActError, RetryLaterError, SyncError, Verdict
 from core.identity import new_id
 from core.models import ItemStatus, PlaidItem, RunStatus, SyncRun, SyncTrigger
 from core.resources import Resources
+from core.sync.away import patient
 from core.sync.breaker import count_failure, open_breakers
 from core.sync.health import health_after
 from core.sync.outcome import Outcome
@@ -58,6 +60,7 @@ async def open_run(resources: Resources, item_id: UUID, trigger: SyncTrigger) ->
     return run
 
 
+@patient
 async def open_runs(database: Database, asked: Sequence[tuple[UUID, SyncTrigger]]) -> list[OpenRun | Exception]:
     """Open several runs in one transaction; each is there with the record of its decryption, or not at all."""
     async with database.transaction() as session:
@@ -118,12 +121,19 @@ async def failure_recorded(resources: Resources, run: OpenRun) -> AsyncIterator[
         await asyncio.shield(_fail(resources, run, RetryLaterError("TIME_LIMIT_REACHED")))
         raise
     except Exception as error:
-        await _fail(resources, run, RetryLaterError(type(error).__name__, error_type="UNEXPECTED"))
+        # While PostgreSQL is away nothing can be written down: the sweep finds the run, and the Item does not pay.
+        if not is_database_away(error):
+            await _fail(resources, run, RetryLaterError(type(error).__name__, error_type="UNEXPECTED"))
         raise
 
 
 async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
-    async with resources.database.transaction() as session:
+    await _write_down(resources.database, run, error)
+
+
+@patient
+async def _write_down(database: Database, run: OpenRun, error: SyncError) -> None:
+    async with database.transaction() as session:
         # In the order of a commit, Item first: one that is under way in another task is waited for, never a deadlock.
         locked = select(PlaidItem.plaid_access_token).where(PlaidItem.id == run.item.id)
         sealed = await session.scalar(locked.with_for_update(key_share=True))

@@ -22,7 +22,7 @@ from core.broker.rabbitmq import is_rabbitmq
 from core.broker.waiting import read_waiting
 from core.identity import first_id_at
 from core.resources import Resources
-from core.sync.due import TICKED_KEY
+from core.sync.resend import TICKED_KEY
 from core.telemetry.metrics import word
 
 log = structlog.get_logger()

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from structlog.types import EventDict, Processor
 
+from core.away import is_database_away, is_redis_away
 from core.settings import Environment
 from core.telemetry.redaction import redact
 from core.telemetry.tracing import add_trace_ids
@@ -25,6 +26,18 @@ def _name_celery_task(_logger: Any, _method: str, event: EventDict) -> EventDict
     if isinstance(about, dict) and "id" in about:
         event.setdefault("task_id", about["id"])
         event.setdefault("task", about.get("name"))
+    return event
+
+
+def _shorten_outage(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Make one line of a server that is away: where it was missed tells nothing, and a fleet misses it all at once."""
+    about = event.get("exc_info")
+    error = about[1] if isinstance(about, tuple) else about
+    if isinstance(error, BaseException) and (is_database_away(error) or is_redis_away(error)):
+        del event["exc_info"]
+        event["error"] = type(error).__name__
+    if str(event.get("logger")).startswith("celery.worker.consumer"):
+        event["event"] = " ".join(str(event["event"]).split())
     return event
 
 
@@ -52,6 +65,7 @@ def configure_logs(environment: Environment, level: str = "INFO") -> None:
     )
     final: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _shorten_outage,
         structlog.processors.format_exc_info,
         _redact_event,
         render,

@@ -14,7 +14,8 @@ from core.diagnosis import State, _skew, diagnose
 from core.heartbeat import BEAT_LEADER_KEY
 from core.items.registration import NewItem, register_items
 from core.settings import load_settings
-from core.sync.due import TICKED_KEY, dispatch_due
+from core.sync.due import dispatch_due
+from core.sync.resend import TICKED_KEY
 from devstack.places import free_port
 from devstack.processes import open_supervisor
 from tests.conftest import ROOT

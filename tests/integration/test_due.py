@@ -176,3 +176,27 @@ async def test_while_the_queues_are_long_nothing_more_is_claimed(resources):
     assert await dispatch_due(resources) == 0
     await resources.redis.delete("sync.scheduled")
     assert await dispatch_due(resources) == 3
+
+
+async def test_items_whose_message_the_broker_does_not_take_are_due_at_once(resources):
+    item_ids = await link(resources, 3)
+
+    class Deaf:
+        """A broker that takes nothing."""
+
+        async def publish(self, message):
+            return False
+
+    assert await dispatch_due(replace(resources, publisher=Deaf())) == 3
+    assert await claimed(resources) == set(item_ids)
+
+
+async def test_after_redis_forgot_everything_whoever_was_on_its_queues_is_sent_again(resources):
+    item_ids = await link(resources, 4)
+    rested = "UPDATE plaid_items SET next_sync_at = now() + interval '2 min' WHERE id = :id"
+    assert await dispatch_due(resources) == 4
+    await run(resources, rested, id=item_ids[0])
+    assert await dispatch_due(resources) == 0
+    await resources.redis.flushdb()
+    # All but the one that was synced meanwhile, and is not on the queue any more.
+    assert await dispatch_due(resources) == 3

@@ -146,7 +146,9 @@ BREAKS = {
     "celery.task_ignore_result": celery(task_ignore_result=False),
     "celery.worker_hijack_root_logger": celery(worker_hijack_root_logger=True),
     "celery.no_result_backend": celery(result_backend="redis://redis/1"),
-    "celery.visibility_timeout": celery(broker_transport_options={"visibility_timeout": 60}),
+    "celery.visibility_timeout": celery(
+        broker_transport_options={"visibility_timeout": 10, "unacked_restore_interval": 5}
+    ),
     "celery.prefetch": celery(worker_prefetch_multiplier=4),
     "celery.broker_certificate": celery(broker_url="rediss://redis/0", broker_use_ssl=None),
     "web.x_content_type_options": header("x-content-type-options"),

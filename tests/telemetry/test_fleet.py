@@ -19,8 +19,8 @@ from core.identity import first_id_at, new_id
 from core.items.registration import NewItem, register_items
 from core.models import SyncTrigger
 from core.resources import open_resources
-from core.sync.due import TICKED_KEY
 from core.sync.replay import Selection, create_replay
+from core.sync.resend import TICKED_KEY
 from core.telemetry.fleet import FAMILIES, Fleet
 from devstack.places import free_port
 from web.app import make_app

@@ -37,6 +37,31 @@ with structlog.contextvars.bound_contextvars(item_id="i1"):
 """
 
 
+AWAY = """
+import logging
+import asyncpg
+from redis.exceptions import ConnectionError as RedisConnectionError
+from core.settings import Environment
+from core.telemetry.logs import configure_logs
+configure_logs(Environment("production"))
+for error in (RedisConnectionError("Error 111"), asyncpg.CannotConnectNowError("starting up"), ValueError("ours")):
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("celery.app.trace").exception("Task raised unexpected")
+logging.getLogger("celery.worker.consumer.consumer").error("Cannot connect.\\nTrying again in 2.00 seconds...\\n")
+"""
+
+
+def test_a_server_that_is_away_is_one_line_and_what_is_ours_keeps_its_traceback():
+    done = subprocess.run([sys.executable, "-c", AWAY], cwd=ROOT, capture_output=True, text=True, check=True)
+    redis, postgresql, ours, celery = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (redis["error"], postgresql["error"]) == ("ConnectionError", "CannotConnectNowError")
+    assert "exception" not in redis | postgresql
+    assert "Traceback" in ours["exception"]
+    assert celery["event"] == "Cannot connect. Trying again in 2.00 seconds..."
+
+
 def said(environment):
     command = [sys.executable, "-W", "always", "-c", SCRIPT, environment]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

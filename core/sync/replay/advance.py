@@ -18,8 +18,8 @@ from core.broker.messages import ITEMS_A_MESSAGE, ReplayPages, SyncItems
 from core.models import PlaidItem, Replay, ReplayItem, ReplayState, ReplayStatus, SyncTrigger
 from core.resources import Resources
 from core.sync.breaker import PLAID, OpenBreakers, open_breakers
-from core.sync.due import CLAIM_SECONDS
 from core.sync.replay.selection import OPEN
+from core.sync.resend import CLAIM_SECONDS
 
 log = structlog.get_logger()
 
