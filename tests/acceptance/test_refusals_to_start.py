@@ -92,7 +92,7 @@ def test_what_nobody_foresaw_ends_a_worker_and_tells_no_value(capsys):
     def start():
         raise LookupError(secret)
 
-    with pytest.raises(SystemExit, match="^manna: cannot start: LookupError$"):
+    with pytest.raises(SystemExit, match=r"^manna: cannot start: LookupError$"):
         or_exit(start)
     told = capsys.readouterr().err
     assert "in start" in told
