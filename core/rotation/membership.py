@@ -77,7 +77,7 @@ class KeyringMember:
         try:
             await self.refresh()
         except ProgrammingError as error:
-            if (reason := NOT_READY.get(getattr(error.orig, "sqlstate", None))) is None:
+            if (reason := NOT_READY.get(str(getattr(error.orig, "sqlstate", "")))) is None:
                 raise
             raise UnavailableError(reason) from None
 
