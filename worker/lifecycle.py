@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -89,8 +90,16 @@ async def _preflight(settings: Settings) -> None:
 
 
 def or_exit(action: Callable[[], object]) -> None:
-    """Do it, or end the process with the error's one line."""
+    """Do it, or end the process with the error's one line.
+
+    Celery logs what a signal's receiver raises and goes on: a worker without its loop would answer every ping and fail
+    every task.
+    """
     try:
         action()
     except MannaError as error:
         sys.exit(f"manna: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, a process that did not start has to end
+        # Where it was, and not its text, which may hold a value.
+        sys.stderr.writelines(traceback.format_tb(error.__traceback__))
+        sys.exit(f"manna: cannot start: {type(error).__name__}")

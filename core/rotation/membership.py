@@ -33,7 +33,11 @@ log = structlog.get_logger()
 # One at a time among joining, promoting and destroying; the transactions under it are a few statements long.
 KEYS_LOCK = 0x6D6B6579
 LIVE_REFRESHES = 6
-UNDEFINED_TABLE = "42P01"
+# What PostgreSQL answers while it is not set up yet, by SQLSTATE: no such table, no right to it.
+NOT_READY = {
+    "42P01": "the database is not migrated: run alembic upgrade head",
+    "42501": "the log-in has no rights on the tables: run manna security setup-database",
+}
 
 
 @contextlib.asynccontextmanager
@@ -73,9 +77,9 @@ class KeyringMember:
         try:
             await self.refresh()
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
+            if (reason := NOT_READY.get(str(getattr(error.orig, "sqlstate", "")))) is None:
                 raise
-            raise UnavailableError("the database is not migrated: run alembic upgrade head") from None
+            raise UnavailableError(reason) from None
 
     async def refresh(self) -> None:
         """Read this process's keys anew, report them, and follow a promotion.

@@ -4,11 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from uuid import uuid4
 
+import asyncpg
 import pytest
+from sqlalchemy import make_url
 
 from devstack.places import free_port
 from tests.conftest import ROOT
+from worker.lifecycle import or_exit
 
 CELERY = ["-m", "celery", "-A", "worker"]
 COMMANDS = {
@@ -62,6 +66,37 @@ def test_a_database_that_does_not_exist(settings, monkeypatch, tmp_path, name):
     said = one_line(start(name, tmp_path))
     assert said.startswith("manna: PostgreSQL at postgresql://")
     assert "_gone" in said
+
+
+@pytest.fixture
+async def nobody(settings):
+    """A role that may log in, and nothing else."""
+    url = make_url(settings.database_url)._replace(username=f"m{uuid4().hex[:12]}", password="hunter2")
+    admin = await asyncpg.connect(settings.database_url)
+    await admin.execute(f"CREATE ROLE {url.username} LOGIN PASSWORD '{url.password}'")
+    yield url.render_as_string(hide_password=False)
+    await admin.execute(f"DROP ROLE {url.username}")
+    await admin.close()
+
+
+@pytest.mark.parametrize("name", ["worker", "web"])
+def test_a_log_in_without_rights(nobody, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("DATABASE_URL", nobody)
+    said = one_line(start(name, tmp_path))
+    assert said == "manna: the log-in has no rights on the tables: run manna security setup-database"
+
+
+def test_what_nobody_foresaw_ends_a_worker_and_tells_no_value(capsys):
+    secret = "hunter" + "2"
+
+    def start():
+        raise LookupError(secret)
+
+    with pytest.raises(SystemExit, match=r"^manna: cannot start: LookupError$"):
+        or_exit(start)
+    told = capsys.readouterr().err
+    assert "in start" in told
+    assert secret not in told
 
 
 @pytest.mark.parametrize("name", ["worker", "beat", "web", "manna"])

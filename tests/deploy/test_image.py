@@ -114,6 +114,21 @@ def test_what_is_published_as_source_alone_is_built_by_what_is_locked():
     assert (ROOT / "locks/build.txt").read_text().startswith("setuptools==")
 
 
+def test_the_how_to_builds_what_there_is():
+    """No engine is to be had here: argument, tag and base are those of the Dockerfile and of docker-compose.yml."""
+    page = (ROOT / "docs/how-to/build-the-image.md").read_text("utf-8")
+    name, default = re.search(r"^ARG (\w+)=(\S+)", DOCKERFILE, re.MULTILINE).groups()
+    assert set(re.findall(r"--build-arg (\w+)=", page)) == {name}
+    assert f"{name}=docker.io/library/{default}" in page
+    tag = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["web"]["image"].partition(":")[0]
+    assert set(re.findall(r"--tag (\S+)", page)) == {tag}
+    made = re.search(r'commit "\$container" (\S+)', page)[1]
+    assert f"{name}={made}`" in page
+    assert all(
+        f"`{path.relative_to(ROOT)}`" in page for path in map(ROOT.joinpath, ("locks/build.txt", "locks/image.txt"))
+    )
+
+
 def test_the_image_and_the_runtime_agree_on_every_version():
     def pins(name):
         found = re.findall(r"^([A-Za-z0-9._-]+==[^ ;\\]+)", (ROOT / "locks" / name).read_text(), re.MULTILINE)

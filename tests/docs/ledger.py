@@ -15,6 +15,8 @@ OBJECTS = "tests/docs/test_kubernetes.py::test_the_commands_name_objects_that_th
 SQL = "tests/docs/test_statements.py::test_postgresql_plans_every_statement"
 PROMQL = "tests/docs/test_statements.py::test_prometheus_parses_every_expression"
 
+IMAGE = "tests/deploy/test_image.py::test_the_how_to_builds_what_there_is"
+
 LEDGER: dict[str, dict[str, tuple[str, ...]]] = {
     "README.md": {
         "make demo      # 60 Items through the whole service, every row compared with the bank's ledger at the end": (
@@ -34,6 +36,12 @@ LEDGER: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "docs/how-to/alert-on-audit-events.md": {
         "[[rule]]": ("tests/docs/test_settings_blocks.py::test_the_example_of_a_rule_is_one",),
+    },
+    "docs/how-to/build-the-image.md": {
+        "docker build --build-arg PYTHON_IMAGE=python@sha256:DIGEST --tag manna-sync .": (IMAGE,),
+        "buildah bud --isolation chroot --storage-driver vfs"
+        " --build-arg PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie --tag manna-sync .": (IMAGE,),
+        "debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates trixie base": (IMAGE,),
     },
     "docs/how-to/deploy-on-kubernetes.md": {
         "kubectl create namespace manna-sync": (KUBECTL, OBJECTS),
