@@ -203,6 +203,11 @@ class Machine(RuleBasedStateMachine):
     def during_a_sync(self, which, what, phase, page):
         self.run(self.fleet.during_a_sync(which, what, phase=phase, page=page))
 
+    @precondition(has_room)
+    @rule(which=WHICH)
+    def cross(self, which):
+        self.run(self.fleet.during_a_sync(which, "a_rival_commits", phase="response", page="first"))
+
     @precondition(lambda self: self.has_room() and self.may_remove())
     @rule(which=WHICH, what=DURING_A_ROTATION, phase=PHASE)
     def during_a_rotation(self, which, what, phase):

@@ -44,7 +44,9 @@ def open_machine(settings, monkeypatch, log):
     monkeypatch.setattr("core.sync.commit.STAGED_PAGES", 3)
     with running(log) as url, asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        small = settings.model_copy(update={"plaid_base_url": url, "sync_page_size": 5})
+        # While steps are chosen nothing runs: what is held meanwhile shall not run out on a slow machine.
+        patient = {"plaid_timeout_seconds": 300, "sync_lock_ttl_seconds": 240}
+        small = settings.model_copy(update={"plaid_base_url": url, "sync_page_size": 5, **patient})
         resources = runner.run(stack.enter_async_context(open_resources(small)))
         http = runner.run(stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60)))
         Machine.runner, Machine.fleet = runner, Meetings(resources, http)

@@ -15,7 +15,7 @@ from tests.machine.search import open_machine, search
 ALL = "MACHINE_BREAKS" in os.environ
 RUNS = int(os.environ.get("MACHINE_BREAKS", "40"))
 SEED = int(os.environ.get("MACHINE_SEED", "1"))
-QUICK = [breaks.removals_ignored]
+QUICK = [breaks.cursor_of_the_first_page_stored, breaks.no_version_check, breaks.lease_not_taken]
 
 
 @pytest.fixture
