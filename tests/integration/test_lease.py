@@ -19,6 +19,9 @@ from core.locking.redis_lock import ACQUIRE, RELEASE, RENEW, item_lease, keys_of
 from core.models import SyncTrigger
 from core.sync.lease import lease_item
 
+LEASE, *_ = keys_of("item:1")
+RENEWED_SECONDS = 20
+
 
 @asynccontextmanager
 async def way_that_loses_an_answer(redis_url):
@@ -59,59 +62,77 @@ async def test_a_lease_that_was_given_is_held_although_its_answer_was_lost(redis
         assert await DistributedLock(redis, "item:1").try_acquire()
 
 
-@asynccontextmanager
-async def held_lease(redis):
-    """A lease that is renewed thirty times a second."""
-    lease = DistributedLock(redis, "item:1", ttl_seconds=0.1)
-    assert await lease.try_acquire()
-    yield lease
-    await lease.release()
+class Scripts:
+    """Redis, away for so many scripts of a kind; tells of each renewal that has ended."""
 
-
-async def test_a_lease_that_redis_forgot_is_taken_again_unless_another_has_it(redis_url):
-    lease_key, *_ = keys_of("item:1")
-    async with Redis.from_url(redis_url) as redis, held_lease(redis) as lease, asyncio.timeout(30):
-        await redis.delete(lease_key)
-        while not await redis.exists(lease_key):
-            pass
-        lease.ensure_held()
-        await redis.set(lease_key, "another's")
-        while not lease.lost:
-            await redis.ping()
-        with pytest.raises(RetryLaterError, match="LEASE_LOST"):
-            lease.ensure_held()
-    async with Redis.from_url(redis_url) as redis:
-        # Nor was it given back over the other's head.
-        assert await redis.get(lease_key) == b"another's"
-
-
-class Away:
-    """Redis, away for so many scripts of a kind."""
-
-    def __init__(self, redis, script, times):
+    def __init__(self, redis, away_for=None, times=0):
         self.redis = redis
-        self.script = script
+        self.away_for = away_for
         self.left = times
+        self.renewals = asyncio.Queue()
 
     async def eval(self, script, *arguments):
-        if script == self.script and self.left:
-            self.left -= 1
-            raise RedisConnectionError("Error 111 connecting")
-        return await self.redis.eval(script, *arguments)
+        try:
+            if script == self.away_for and self.left:
+                self.left -= 1
+                raise RedisConnectionError("Error 111 connecting")
+            return await self.redis.eval(script, *arguments)
+        finally:
+            if script == RENEW:
+                self.renewals.put_nowait(None)
+
+    async def renewed(self):
+        """Return once a renewal has ended that began after this call."""
+        for _ in range(2 + self.renewals.qsize()):
+            await asyncio.wait_for(self.renewals.get(), RENEWED_SECONDS)
+
+
+@asynccontextmanager
+async def held_lease(scripts):
+    """A lease that is renewed thirty times a second."""
+    lease = DistributedLock(scripts, "item:1", ttl_seconds=0.1)
+    assert await lease.try_acquire()
+    try:
+        yield lease
+    finally:
+        await lease.release()
+
+
+async def test_a_lease_that_redis_forgot_is_taken_again(redis_url):
+    async with Redis.from_url(redis_url) as redis:
+        scripts = Scripts(redis)
+        async with held_lease(scripts) as lease:
+            await redis.delete(LEASE)
+            await scripts.renewed()
+            lease.ensure_held()
+
+
+async def test_a_lease_that_another_has_is_lost_and_is_not_given_back_over_his_head(redis_url):
+    async with Redis.from_url(redis_url) as redis:
+        scripts = Scripts(redis)
+        async with held_lease(scripts) as lease:
+            await redis.set(LEASE, "another's")
+            for _ in range(3):
+                if not lease.lost:
+                    await asyncio.wait_for(scripts.renewals.get(), RENEWED_SECONDS)
+            with pytest.raises(RetryLaterError, match="LEASE_LOST"):
+                lease.ensure_held()
+        assert await redis.get(LEASE) == b"another's"
 
 
 async def test_a_lease_is_not_lost_while_redis_is_away(redis_url):
-    async with Redis.from_url(redis_url) as redis, asyncio.timeout(30):
-        away = Away(redis, RENEW, times=2)
-        async with held_lease(away) as lease:
-            while away.left:
-                await redis.ping()
+    async with Redis.from_url(redis_url) as redis:
+        scripts = Scripts(redis, RENEW, times=2)
+        async with held_lease(scripts) as lease:
+            await scripts.renewed()
+            await scripts.renewed()
+            assert scripts.left == 0
             lease.ensure_held()
 
 
 async def test_a_sync_gives_its_lease_back_once_redis_is_there_again(resources):
     """Left behind, it would keep everybody from the Item for its time to live."""
-    away = Away(resources.redis, RELEASE, times=1)
+    away = Scripts(resources.redis, RELEASE, times=1)
     kept_from = replace(resources, lease=lambda item_id: DistributedLock(away, item_lease(item_id)))
     item_id = new_id()
     async with lease_item(kept_from, item_id, SyncTrigger.SCHEDULED) as lease:
@@ -121,7 +142,7 @@ async def test_a_sync_gives_its_lease_back_once_redis_is_there_again(resources):
 
 
 async def test_a_sync_waits_for_its_lease_while_redis_is_away(resources):
-    away = Away(resources.redis, ACQUIRE, times=1)
+    away = Scripts(resources.redis, ACQUIRE, times=1)
     kept_from = replace(resources, lease=lambda item_id: DistributedLock(away, item_lease(item_id)))
     async with lease_item(kept_from, new_id(), SyncTrigger.SCHEDULED) as lease:
         assert lease is not None
