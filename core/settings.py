@@ -146,7 +146,7 @@ class Settings(BaseSettings):
 
     sync_interval_seconds: Annotated[int, Field(ge=60)] = 14_400
     """How often an Item is synced without a webhook."""
-    sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    sync_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     """How long an Item's lease outlives its holder."""
     sync_page_size: Annotated[int, Field(ge=1, le=500)] = 500
     """Transactions a page."""

@@ -59,7 +59,7 @@ def connect_timeout(inspection: Inspection) -> str | None:
     return f"CONNECT_TIMEOUT_SECONDS is {seconds:g}" if seconds > 30 else None  # noqa: PLR2004 - the mend names it
 
 
-@check("settings.lock_outlives_plaid", Severity.MEDIUM, "Set SYNC_LOCK_TTL_SECONDS above 10", needs="settings")
+@check("settings.lock_outlives_plaid", Severity.MEDIUM, "Set SYNC_LOCK_TTL_SECONDS to 10 or more", needs="settings")
 def lock_outlives_plaid(inspection: Inspection) -> str | None:
     """A lease that ends between two renewals fetches the same pages twice."""
     seconds = inspection.given.sync_lock_ttl_seconds
