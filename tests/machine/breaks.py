@@ -92,13 +92,13 @@ def vanished_rows_stay(monkeypatch):
 
 
 def dirty_flag_dropped(monkeypatch):
-    release = DistributedLock.release
+    give_back = DistributedLock.give_back
 
     async def forget(self):
-        await release(self)
+        await give_back(self)
         self.notice_left = False
 
-    monkeypatch.setattr(DistributedLock, "release", forget)
+    monkeypatch.setattr(DistributedLock, "give_back", forget)
 
 
 def lease_not_taken(monkeypatch):

@@ -31,6 +31,7 @@ class Life:
 class MortalDatabase:
     def __init__(self, life, database):
         self._life, self._database = life, database
+        self.outage = database.outage
 
     def transaction(self):
         return self._mortal(self._database.transaction)
