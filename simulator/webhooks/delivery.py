@@ -136,7 +136,8 @@ class Courier:
         headers = {"Content-Type": "application/json", **headers}
         try:
             answer = await self._client.post(url, content=body, headers=headers, timeout=self.answer_seconds)
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except (httpx.HTTPError, httpx.InvalidURL, AttributeError):
+            # The last is anyio's, when the connection is closed in the moment that it was made.
             return None
         return answer.status_code
 

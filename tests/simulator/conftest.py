@@ -20,7 +20,7 @@ class Plaid:
 
     def __init__(self, url):
         self.url = url
-        self.http = httpx.Client(base_url=url, headers=KEYS, timeout=20)
+        self.http = httpx.Client(base_url=url, headers=KEYS, timeout=120)
 
     def control(self, call, **fields):
         answer = self.http.post(f"/control/{call}", json=fields)
@@ -109,7 +109,7 @@ class Receiver:
         self.statuses = []
 
     def next(self):
-        return self.came.get(timeout=20)
+        return self.came.get(timeout=120)
 
 
 @pytest.fixture
