@@ -21,6 +21,8 @@ PEERS = ("dlt", "meltanolabs-target-postgres", "singer-sdk", "plaid-python", "ce
 ASK = (
     "import json, sys; from importlib.metadata import version; print(json.dumps({n: version(n) for n in sys.argv[1:]}))"
 )
+# What the benchmark itself writes: the results of the parts before do not make the code another.
+CODE = (".", ":!benchmarks/results.json", ":!benchmarks/RESULTS.md")
 Results = dict[str, Any]
 
 
@@ -39,16 +41,22 @@ def save(file: Path, results: Results, part: str, measured: Any, took_seconds: i
 
 
 def _circumstances() -> dict[str, Any]:
-    describe = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    found = _git("describe", "--always")
+    is_changed = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     command = "make bench" + (f" ARGS='{shlex.join(sys.argv[1:])}'" if sys.argv[1:] else "")
     return {
         "command": command,
-        "commit": found or "no repository",
+        "commit": f"{found}{'-dirty' * bool(is_changed)}" if found else "no repository",
         "at": now,
         "load_average": round(os.getloadavg()[0], 1),
     }
+
+
+def _git(*asked: str) -> str:
+    """Return what git says; nothing where there is no repository."""
+    command = ["git", *asked]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _machine() -> dict[str, Any]:
