@@ -137,11 +137,6 @@ class Sentinels:
         self.master.stop(signal.SIGKILL)
         self._wait_for_the_other()
 
-    def change_masters(self):
-        """Have the sentinels change the two over, as for maintenance: nobody ends."""
-        self.watchers[0].ask("SENTINEL", "FAILOVER", MASTER)
-        self._wait_for_the_other()
-
     def _wait_for_the_other(self):
         self._wait(lambda state: state["port"] == self.replica.port)
         self.master, self.replica = self.replica, self.master

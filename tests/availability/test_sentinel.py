@@ -46,16 +46,10 @@ async def the_master_is_killed(house):
     house.redis.lose_the_master()
 
 
-async def the_masters_change_over(house):
-    await half_done(house)
-    house.redis.change_masters()
-
-
 @pytest.mark.parametrize(
     ("make_redis", "disturb"),
     [
         pytest.param("plain", the_master_is_killed, id="killed"),
-        pytest.param("plain", the_masters_change_over, id="changed-over"),
         pytest.param("tls", the_master_is_killed, id="killed-over-tls", marks=over_tls),
     ],
     indirect=["make_redis"],
