@@ -114,25 +114,21 @@ async def failure_recorded(resources: Resources, run: OpenRun) -> AsyncIterator[
     try:
         yield
     except SyncError as error:
-        await _fail(resources, run, await explained(resources, run.item.id, error))
+        await _fail(resources.database, run, await explained(resources, run.item.id, error))
     except EncryptionError:
-        await _fail(resources, run, OperatorMustActError("DECRYPTION_FAILED"))
+        await _fail(resources.database, run, OperatorMustActError("DECRYPTION_FAILED"))
     except (asyncio.CancelledError, TimeoutError):
-        await asyncio.shield(_fail(resources, run, RetryLaterError("TIME_LIMIT_REACHED")))
+        await asyncio.shield(_fail(resources.database, run, RetryLaterError("TIME_LIMIT_REACHED")))
         raise
     except Exception as error:
         # While PostgreSQL is away nothing can be written down: the sweep finds the run, and the Item does not pay.
         if not is_database_away(error):
-            await _fail(resources, run, RetryLaterError(type(error).__name__, error_type="UNEXPECTED"))
+            await _fail(resources.database, run, RetryLaterError(type(error).__name__, error_type="UNEXPECTED"))
         raise
 
 
-async def _fail(resources: Resources, run: OpenRun, error: SyncError) -> None:
-    await _write_down(resources.database, run, error)
-
-
 @patient
-async def _write_down(database: Database, run: OpenRun, error: SyncError) -> None:
+async def _fail(database: Database, run: OpenRun, error: SyncError) -> None:
     async with database.transaction() as session:
         # In the order of a commit, Item first: one that is under way in another task is waited for, never a deadlock.
         locked = select(PlaidItem.plaid_access_token).where(PlaidItem.id == run.item.id)
